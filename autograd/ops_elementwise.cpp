@@ -1,0 +1,65 @@
+// Add, activation, dropout and scaling by a number.
+#include "autograd/ops.h"
+
+namespace coss {
+
+Var add(const Var& a, const Var& b) {
+  COSS_CHECK(a.shape() == b.shape() && a.value.dtype() == b.value.dtype(),
+             "[add] " + a.shape().str() + " and " + b.shape().str() + " differ in shape or dtype");
+  Context& ctx = context(a.value.device());
+  Var y = make_output(Tensor(a.shape(), a.value.dtype(), ctx.device()), {&a, &b});
+  kernels(a.value).add(ctx, a.value, b.value, y.value);
+  if (y.grad)
+    Tape::active()->record(y, [a = grad_only(a), b = grad_only(b)](const Tensor& dy) {
+      accumulate(a, dy);
+      accumulate(b, dy);
+    });
+  return y;
+}
+
+Var activation(Activation kind, const Var& x) {
+  if (kind == Activation::none) return x;
+  Context& ctx = context(x.value.device());
+  Var y = make_output(Tensor(x.shape(), x.value.dtype(), ctx.device()), {&x});
+  kernels(x.value).activation_forward(ctx, kind, x.value, y.value);
+  if (y.grad)
+    Tape::active()->record(y, [kind, x = grad_only(x), y_value = y.value](Tensor dy) {
+      Tensor dx = dy.unique() ? dy : Tensor(dy.shape(), dy.dtype(), dy.device());
+      kernels(dy).activation_backward(context(dy.device()), kind, y_value, dy, dx);
+      dy = Tensor();
+      accumulate(x, dx);
+    });
+  return y;
+}
+
+Var dropout(const DropoutParams& p, const Tensor& step, const Var& x) {
+  COSS_CHECK(p.rate >= 0 && p.rate < 1, "[dropout] the rate must be in [0, 1), not " + std::to_string(p.rate));
+  if (p.rate == 0) return x;
+  COSS_CHECK(!step.empty() && step.shape() == Shape{1} && step.dtype() == DType::i64,
+             "[dropout] needs the number of the step as i64 (1) to draw its mask");
+  Context& ctx = context(x.value.device());
+  Var y = make_output(Tensor(x.shape(), x.value.dtype(), ctx.device()), {&x});
+  kernels(x.value).dropout_forward(ctx, p, step, x.value, y.value);
+  if (y.grad)
+    Tape::active()->record(y, [p, step, x = grad_only(x)](const Tensor& dy) {
+      Tensor dx(dy.shape(), dy.dtype(), dy.device());
+      kernels(dy).dropout_backward(context(dy.device()), p, step, dy, dx);
+      accumulate(x, dx);
+    });
+  return y;
+}
+
+Var scale(const Var& x, float factor) {
+  auto scaled = [factor](const Tensor& from) {
+    Tensor to(from.shape(), from.dtype(), from.device());
+    Context& ctx = context(from.device());
+    kernels(from).fill(ctx, 0, to);
+    kernels(from).axpy(ctx, factor, from, to);
+    return to;
+  };
+  Var y = make_output(scaled(x.value), {&x});
+  if (y.grad) Tape::active()->record(y, [scaled, x = grad_only(x)](const Tensor& dy) { accumulate(x, scaled(dy)); });
+  return y;
+}
+
+}  // namespace coss

@@ -1,0 +1,102 @@
+// Which decoder reads a file, and PNG and BMP through stb_image.
+#include "data/decode.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_NO_STDIO
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#include <stb/stb_image.h>
+
+namespace coss {
+
+namespace {
+
+bool starts_with(const std::vector<uint8_t>& bytes, const std::string& magic) {
+  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+}
+
+uint32_t little_endian(const std::vector<uint8_t>& bytes, size_t at, size_t count) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < count; ++i) value |= uint32_t(bytes.at(at + i)) << (8 * i);
+  return value;
+}
+
+// stb_image reads zeros behind the end of a BMP file; so its length is compared with what its header promises.
+bool bmp_is_complete(const std::vector<uint8_t>& bytes) {
+  constexpr size_t kHeaders = 54;
+  if (bytes.size() < kHeaders) return false;
+  const bool old = little_endian(bytes, 14, 4) == 12;  // OS/2: 16-bit sizes
+  const int64_t width = old ? little_endian(bytes, 18, 2) : int32_t(little_endian(bytes, 18, 4));
+  const int64_t height = old ? little_endian(bytes, 20, 2) : int32_t(little_endian(bytes, 22, 4));
+  const int64_t bits = little_endian(bytes, old ? 24 : 28, 2);
+  const int64_t row = (width * bits + 31) / 32 * 4;
+  return int64_t(bytes.size()) >= int64_t(little_endian(bytes, 10, 4)) + row * std::abs(height);
+}
+
+Region decode_with_stb(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
+  const auto* bytes = image.bytes.data();
+  const int size = int(image.bytes.size());
+  int width = 0, height = 0, channels = 0;
+  if (!stbi_info_from_memory(bytes, size, &width, &height, &channels)) {
+    throw BrokenImage(image.name + ": " + stbi_failure_reason());
+  }
+  check_image_size(image.name, height, width);
+  const Region region = chosen_region(choose, height, width);
+  const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
+      stbi_load_from_memory(bytes, size, &width, &height, &channels, 3), stbi_image_free);
+  if (!decoded) throw BrokenImage(image.name + ": " + stbi_failure_reason());
+  uint8_t* out = grow(pixels, region);
+  for (int64_t y = 0; y < region.h; ++y) {
+    std::memcpy(out + y * region.w * 3, decoded.get() + ((region.y + y) * width + region.x) * 3, size_t(region.w) * 3);
+  }
+  return region;
+}
+
+Region decode_known(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
+  const std::vector<uint8_t>& bytes = image.bytes;
+  if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(image, choose, pixels);
+  if (starts_with(bytes, "P5") || starts_with(bytes, "P6")) return decode_pnm(image, choose, pixels);
+  if (starts_with(bytes, "BM") && !bmp_is_complete(bytes)) throw BrokenImage(image.name + ": the BMP file is cut short");
+  if (starts_with(bytes, "BM") || starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_with_stb(image, choose, pixels);
+  throw BrokenImage(image.name + (bytes.empty() ? ": the file is empty" : ": not a JPEG, PNG, BMP, PGM or PPM image"));
+}
+
+}  // namespace
+
+Region decode_image(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
+  const size_t before = pixels.size();
+  try {
+    return decode_known(image, choose, pixels);
+  } catch (...) {
+    pixels.resize(before);
+    throw;
+  }
+}
+
+void check_image_size(const std::string& name, int64_t height, int64_t width) {
+  if (height <= 0 || width <= 0) throw BrokenImage(name + ": the image has no pixels");
+  if (height > kMostPixels / width) {
+    throw BrokenImage(name + ": " + std::to_string(width) + " x " + std::to_string(height) +
+                      " pixels are more than the 2^27 that are read");
+  }
+}
+
+Region chosen_region(const ChooseRegion& choose, int64_t height, int64_t width) {
+  const Region region = choose(int32_t(height), int32_t(width));
+  COSS_ASSERT(region.h > 0 && region.w > 0 && region.y >= 0 && region.x >= 0);
+  COSS_ASSERT(region.h <= height - region.y && region.w <= width - region.x);
+  return region;
+}
+
+uint8_t* grow(std::vector<uint8_t>& pixels, const Region& region) {
+  const size_t before = pixels.size();
+  pixels.resize(before + size_t(region.h) * size_t(region.w) * 3);
+  return pixels.data() + before;
+}
+
+}  // namespace coss

@@ -1,0 +1,280 @@
+// The loader's ring. Work is handed out in parts of a batch, so that several workers share one batch and the first is
+// there soon; the worker that finishes a batch joins its parts in order, so a batch is the same for any number of workers.
+#include "data/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <set>
+
+namespace coss {
+
+namespace {
+
+// One batch in flight. While parts are out, only their workers write, each to its own images.
+struct Slot {
+  Batch batch;
+  std::vector<std::vector<uint8_t>> pixels;  // per part, until they are joined
+  int64_t parts = 0, taken = 0, done = 0;
+  bool ready = false;
+  std::exception_ptr error;
+};
+
+struct Position {
+  int64_t epoch = 0, step = 0;
+};
+
+}  // namespace
+
+struct Loader::State {
+  State(const Dataset& all, Sampler& order, const Augmentation& recipe, LoaderOptions chosen)
+      : dataset(all), sampler(order), augmentation(recipe), options(std::move(chosen)) {}
+
+  void work();
+  bool open_next_slot();
+  void decode_part(Slot& slot, int64_t part);
+  void decode_image(Slot& slot, size_t position, std::vector<uint8_t>& pixels);
+  void note_broken(int64_t index, const BrokenImage& error);
+  void join(Slot& slot);
+  Slot& slot_of(int64_t number) { return slots[size_t(number % int64_t(slots.size()))]; }
+
+  const Dataset& dataset;
+  Sampler& sampler;
+  const Augmentation augmentation;
+  const LoaderOptions options;
+
+  std::mutex mutex;  // guards all below, but for a slot's batch and pixels while its parts are out
+  std::condition_variable work_changed, batch_changed;
+  bool stopping = false, ended = false;
+  std::vector<Slot> slots;
+  int64_t opened = 0;    // batches whose indices are drawn
+  int64_t consumed = 0;  // batches that next() has taken back
+  bool lent = false;     // the consumer holds batch number `consumed`
+  Position position;     // of the next batch to open
+  int64_t last_epoch = -1;
+  std::vector<std::vector<uint8_t>> spare;  // buffers of joined parts
+  std::set<int64_t> broken;
+  double waited = 0;
+
+  std::vector<std::thread> threads;
+};
+
+// --- workers -------------------------------------------------------------------------------------------------------
+
+void Loader::State::work() {
+  std::unique_lock lock(mutex);
+  for (;;) {
+    work_changed.wait(lock, [&] {
+      const bool parts_left = opened > consumed && slot_of(opened - 1).taken < slot_of(opened - 1).parts;
+      return stopping || parts_left || (!ended && opened < consumed + int64_t(slots.size()));
+    });
+    if (stopping) return;
+    // All parts of older batches are taken before a new one is opened.
+    if (opened == consumed || slot_of(opened - 1).taken == slot_of(opened - 1).parts) {
+      if (!open_next_slot()) continue;
+      work_changed.notify_all();
+    }
+    Slot& slot = slot_of(opened - 1);
+    const int64_t part = slot.taken++;
+    if (!spare.empty()) {
+      slot.pixels[size_t(part)].swap(spare.back());
+      spare.pop_back();
+    }
+    const bool skip = slot.error != nullptr;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      if (!skip) decode_part(slot, part);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    if (error && !slot.error) slot.error = error;
+    if (++slot.done < slot.parts) continue;
+    lock.unlock();
+    if (!slot.error) join(slot);
+    lock.lock();
+    for (std::vector<uint8_t>& pixels : slot.pixels) {
+      pixels.clear();
+      spare.push_back(std::move(pixels));
+    }
+    slot.ready = true;
+    batch_changed.notify_all();
+  }
+}
+
+// Draws the indices of the next batch; false when it has no part to decode: the end, or an error. With the lock held.
+bool Loader::State::open_next_slot() {
+  if (position.step >= sampler.steps_per_epoch()) position = {position.epoch + 1, 0};
+  if (last_epoch >= 0 && position.epoch > last_epoch) {
+    ended = true;
+    batch_changed.notify_all();
+    return false;
+  }
+  Slot& slot = slot_of(opened++);
+  slot.parts = slot.taken = slot.done = 0;
+  slot.ready = false;
+  slot.error = nullptr;
+  Batch& batch = slot.batch;
+  batch.epoch = position.epoch;
+  batch.step = position.step++;
+  try {
+    batch.indices = sampler.batch(batch.epoch, batch.step);
+    const auto count = int64_t(batch.indices.size()), size = dataset.size();
+    for (const int64_t index : batch.indices) {
+      COSS_CHECK(index >= 0 && index < size, "the sampler asks for image " + std::to_string(index) + " of " +
+                                                 std::to_string(size) + ": it was made for another data set");
+    }
+    const int64_t per_part = std::clamp<int64_t>(count / std::max(4 * options.workers, 1), 1, 32);
+    slot.parts = (count + per_part - 1) / per_part;
+    slot.pixels.assign(size_t(slot.parts), {});
+    batch.labels.assign(size_t(count), -1);
+    batch.valid.assign(size_t(count), 1);
+    batch.params.assign(size_t(count), {});
+  } catch (...) {
+    slot.error = std::current_exception();
+    slot.parts = 0;
+  }
+  if (slot.parts > 0) return true;
+  slot.ready = true;
+  batch_changed.notify_all();
+  return false;
+}
+
+void Loader::State::decode_part(Slot& slot, int64_t part) {
+  const size_t count = slot.batch.indices.size(), parts = size_t(slot.parts);
+  std::vector<uint8_t>& pixels = slot.pixels[size_t(part)];
+  pixels.clear();
+  for (size_t i = count * size_t(part) / parts; i < count * size_t(part + 1) / parts; ++i) {
+    decode_image(slot, i, pixels);
+  }
+}
+
+// A replacement is the next readable image by index, whoever looks for it and whatever was found before: the batch
+// depends on the files only.
+void Loader::State::decode_image(Slot& slot, size_t i, std::vector<uint8_t>& pixels) {
+  Batch& batch = slot.batch;
+  ImageParams& params = batch.params[i];
+  // Repeated images differ by their place in the epoch (24 bits are what a random stream tells apart).
+  const int64_t place = batch.step * sampler.batch_size() + int64_t(i);
+  const uint32_t view = sampler.repeats() ? uint32_t(place & 0xffffff) : 0;
+  const auto offset = int64_t(pixels.size());
+  for (int64_t tries = 0; tries < dataset.size(); ++tries) {
+    const int64_t index = batch.indices[i];
+    try {
+      dataset.read(
+          index,
+          [&](int32_t height, int32_t width) {
+            return draw_augmentation(augmentation, options.image_size, options.seed, uint64_t(batch.epoch),
+                                     uint64_t(index), view, height, width, params);
+          },
+          pixels);
+      params.offset = offset;
+      batch.labels[i] = dataset.label(index);
+      return;
+    } catch (const BrokenImage& error) {
+      note_broken(index, error);
+      if (!options.replace_broken) break;
+      batch.indices[i] = (index + 1) % dataset.size();
+    }
+  }
+  COSS_CHECK(!options.replace_broken, "not one image of the data set can be read");
+  params = ImageParams();
+  params.offset = offset;
+  params.source_h = params.source_w = params.resize_h = params.resize_w = 1;
+  pixels.resize(pixels.size() + 3, 0);
+  batch.valid[i] = 0;
+  batch.labels[i] = dataset.label(batch.indices[i]);
+}
+
+void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
+  const std::lock_guard lock(mutex);
+  if (!broken.insert(index).second) return;
+  if (options.log) options.log(std::string("broken image skipped: ") + error.what());
+  const double most = std::max(1.0, options.max_broken_share * double(dataset.size()));
+  COSS_CHECK(double(broken.size()) <= most,
+             std::to_string(broken.size()) + " of " + std::to_string(dataset.size()) +
+                 " images are broken, more than the allowed share of " + std::to_string(options.max_broken_share) +
+                 "; the last is " + error.what() + ". Mend or remove them");
+}
+
+void Loader::State::join(Slot& slot) {
+  Batch& batch = slot.batch;
+  const size_t count = batch.indices.size(), parts = slot.pixels.size();
+  size_t total = 0;
+  for (const auto& pixels : slot.pixels) total += pixels.size();
+  batch.pixels.clear();
+  batch.pixels.reserve(total);
+  for (size_t part = 0; part < parts; ++part) {
+    const auto before = int64_t(batch.pixels.size());
+    for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) batch.params[i].offset += before;
+    batch.pixels.insert(batch.pixels.end(), slot.pixels[part].begin(), slot.pixels[part].end());
+  }
+}
+
+// --- consumer ------------------------------------------------------------------------------------------------------
+
+Loader::Loader(const Dataset& dataset, Sampler& sampler, const Augmentation& augmentation, LoaderOptions options) {
+  COSS_CHECK(options.workers > 0 && options.ring > 0 && options.image_size > 0,
+             "the loader needs at least one worker, one batch in flight and one pixel");
+  state_ = std::make_unique<State>(dataset, sampler, augmentation, std::move(options));
+}
+
+Loader::~Loader() { stop(); }
+
+void Loader::start(int64_t epoch, int64_t step, int64_t last_epoch) {
+  stop();
+  COSS_CHECK(state_->sampler.steps_per_epoch() > 0, "the data set is empty: there is no batch to load");
+  State& s = *state_;
+  s.stopping = s.ended = s.lent = false;
+  s.opened = s.consumed = 0;
+  s.position = {epoch, step};
+  s.last_epoch = last_epoch;
+  s.slots.clear();
+  s.slots.resize(size_t(s.options.ring));
+  for (int i = 0; i < s.options.workers; ++i) s.threads.emplace_back([&s] { s.work(); });
+}
+
+const Batch* Loader::next() {
+  State& s = *state_;
+  COSS_ASSERT(!s.threads.empty());
+  std::unique_lock lock(s.mutex);
+  if (s.lent) {
+    s.lent = false;
+    ++s.consumed;
+    s.work_changed.notify_all();
+  }
+  const auto start = std::chrono::steady_clock::now();
+  s.batch_changed.wait(lock, [&] {
+    return s.opened > s.consumed ? s.slot_of(s.consumed).ready : s.ended;
+  });
+  s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (s.opened == s.consumed) return nullptr;
+  Slot& slot = s.slot_of(s.consumed);
+  if (slot.error) std::rethrow_exception(slot.error);
+  s.lent = true;
+  return &slot.batch;
+}
+
+void Loader::stop() {
+  State& s = *state_;
+  {
+    const std::lock_guard lock(s.mutex);
+    s.stopping = true;
+  }
+  s.work_changed.notify_all();
+  for (std::thread& thread : s.threads) thread.join();
+  s.threads.clear();
+}
+
+double Loader::seconds_waited() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->waited;
+}
+
+int64_t Loader::broken() const {
+  const std::lock_guard lock(state_->mutex);
+  return int64_t(state_->broken.size());
+}
+
+}  // namespace coss

@@ -1,0 +1,90 @@
+// The order of the images, drawn from Philox keys so that every step can be computed by itself.
+#include "data/sampler.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "engine/check.h"
+#include "engine/philox.h"
+
+namespace coss {
+
+namespace {
+
+void check_step(int64_t epoch, int64_t step, int64_t steps) {
+  COSS_ASSERT(epoch >= 0 && step >= 0 && step < steps);
+}
+
+}  // namespace
+
+SequentialSampler::SequentialSampler(int64_t size, int64_t batch) : size_(size), batch_(batch) {
+  COSS_CHECK(batch > 0, "the batch size is " + std::to_string(batch) + ": give a positive one");
+}
+
+std::vector<int64_t> SequentialSampler::batch(int64_t epoch, int64_t step) {
+  check_step(epoch, step, steps_per_epoch());
+  std::vector<int64_t> indices(static_cast<size_t>(std::min(batch_, size_ - step * batch_)));
+  std::iota(indices.begin(), indices.end(), step * batch_);
+  return indices;
+}
+
+ShuffledSampler::ShuffledSampler(int64_t size, int64_t batch, uint64_t seed) : size_(size), batch_(batch), seed_(seed) {
+  COSS_CHECK(batch > 0, "the batch size is " + std::to_string(batch) + ": give a positive one");
+  COSS_CHECK(batch <= size, "a batch of " + std::to_string(batch) + " images is larger than the data set of " +
+                                std::to_string(size) + ": use a smaller batch");
+  COSS_CHECK(size <= int64_t(UINT32_MAX), "a data set of " + std::to_string(size) + " images is too large to shuffle");
+}
+
+std::vector<int64_t> ShuffledSampler::batch(int64_t epoch, int64_t step) {
+  check_step(epoch, step, steps_per_epoch());
+  if (epoch != epoch_) {
+    order_.resize(size_t(size_));
+    std::iota(order_.begin(), order_.end(), int64_t(0));
+    RandomStream random(seed_, RandomUse::order, uint64_t(epoch));
+    for (size_t i = order_.size() - 1; i > 0; --i) std::swap(order_[i], order_[random.below(uint32_t(i + 1))]);
+    epoch_ = epoch;
+  }
+  return {order_.begin() + step * batch_, order_.begin() + (step + 1) * batch_};
+}
+
+NeighbourSampler::NeighbourSampler(std::vector<int32_t> neighbours, int64_t size, int64_t anchors, int64_t nearest,
+                                   int64_t pool, uint64_t seed)
+    : anchors_(size, anchors, seed),
+      neighbours_(std::move(neighbours)),
+      stored_(int64_t(neighbours_.size()) / std::max<int64_t>(size, 1)),
+      nearest_(nearest),
+      pool_(pool),
+      seed_(seed) {
+  COSS_CHECK(stored_ * size == int64_t(neighbours_.size()),
+             "the neighbour file has " + std::to_string(neighbours_.size()) + " entries, no multiple of the " +
+                 std::to_string(size) + " images: mine the neighbours of this data set");
+  COSS_CHECK(nearest >= 0 && nearest <= pool, "cannot draw " + std::to_string(nearest) + " neighbours from a pool of " +
+                                                  std::to_string(pool) + ": make the pool at least as large");
+  COSS_CHECK(pool <= stored_, "the pool of " + std::to_string(pool) + " neighbours is larger than the " +
+                                  std::to_string(stored_) + " that are stored per image: mine more or use fewer");
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    COSS_CHECK(neighbours_[i] >= 0 && neighbours_[i] < size,
+               "neighbour " + std::to_string(int64_t(i) % stored_) + " of image " + std::to_string(int64_t(i) / stored_) +
+                   " is " + std::to_string(neighbours_[i]) + ", but there are " + std::to_string(size) +
+                   " images: mine the neighbours of this data set");
+  }
+}
+
+std::vector<int64_t> NeighbourSampler::batch(int64_t epoch, int64_t step) {
+  std::vector<int64_t> indices;
+  indices.reserve(size_t(batch_size()));
+  std::vector<int32_t> candidates(static_cast<size_t>(pool_));
+  for (const int64_t anchor : anchors_.batch(epoch, step)) {
+    indices.push_back(anchor);
+    std::copy_n(neighbours_.begin() + anchor * stored_, pool_, candidates.begin());
+    RandomStream random(seed_, RandomUse::neighbours, uint64_t(epoch), uint64_t(anchor));
+    for (int64_t i = 0; i < nearest_; ++i) {
+      if (nearest_ < pool_) std::swap(candidates[size_t(i)], candidates[size_t(i + random.below(uint32_t(pool_ - i)))]);
+      indices.push_back(candidates[size_t(i)]);
+    }
+  }
+  return indices;
+}
+
+}  // namespace coss

@@ -1,0 +1,31 @@
+// From a dtype known at run time to a template argument.
+#pragma once
+#include <string>
+
+#include "engine/check.h"
+#include "engine/types.h"
+
+namespace coss::cpu {
+
+// body.operator()<T>() with T = float, bf16 or f16: what the CPU computes in.
+template <class Body>
+void dispatch(const char* kernel, DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::f32:
+      return body.template operator()<float>();
+    case DType::bf16:
+      return body.template operator()<bf16>();
+    case DType::f16:
+      return body.template operator()<f16>();
+    default:
+      throw Error(std::string("[") + kernel + "] the CPU computes in f32, bf16 or f16, not " + name_of(dtype));
+  }
+}
+
+// The same for a pair: body.operator()<X, Y>().
+template <class Body>
+void dispatch(const char* kernel, DType x, DType y, Body&& body) {
+  dispatch(kernel, x, [&]<class X>() { dispatch(kernel, y, [&]<class Y>() { body.template operator()<X, Y>(); }); });
+}
+
+}  // namespace coss::cpu

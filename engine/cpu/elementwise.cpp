@@ -1,0 +1,154 @@
+// Kernels that treat every element alike.
+#include "engine/cpu/activation.h"
+#include "engine/cpu/dispatch.h"
+#include "engine/cpu/parallel.h"
+#include "engine/cpu/simd.h"
+#include "engine/kernels.h"
+#include "engine/philox.h"
+
+namespace coss::cpu {
+
+namespace {
+
+// body(i, n) for every vector of [0, count), by all threads; `bytes` are moved per element.
+template <class Body>
+void for_each_vector(int64_t count, int64_t bytes, Body&& body) {
+  parallel_ranges(count, 64, bytes, [&](int64_t begin, int64_t end) { for_vectors(begin, end, body); });
+}
+
+// The dtypes without vector code.
+template <class Body>
+void dispatch_any(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::f64:
+      return body.template operator()<double>();
+    case DType::i32:
+      return body.template operator()<int32_t>();
+    case DType::i64:
+      return body.template operator()<int64_t>();
+    case DType::u8:
+      return body.template operator()<uint8_t>();
+    default:
+      return dispatch("cast", dtype, body);
+  }
+}
+
+template <class T>
+constexpr bool kComputes = sizeof(T) == 2 || std::is_same_v<T, float>;
+
+template <class Y, class X>
+Y converted(X value) {
+  if constexpr (sizeof(X) == 2)
+    return converted<Y>(float(value));
+  else if constexpr (sizeof(Y) == 2)
+    return Y(float(value));
+  else
+    return static_cast<Y>(value);
+}
+
+// Element i is dropped by word i % 4 of counter i / 4; step and layer choose the rest of the counter, seed the key.
+void dropout(const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor& y) {
+  const uint64_t key = p.seed ^ (uint64_t(RandomUse::dropout) + 1) * 0x9E3779B97F4A7C15ull;
+  const uint64_t stream = uint64_t(step.data<int64_t>()[0]) << 32 | p.layer;
+  const float factor = 1 / (1 - p.rate);
+  dispatch("dropout", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    parallel_ranges(x.numel(), 4, 32, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i += 4) {
+        const PhiloxWords words = philox(key, uint64_t(i) / 4, stream);
+        for (int64_t j = i; j < std::min(i + 4, end); ++j)
+          out[j] = philox_uniform(words.word[j - i]) < p.rate ? T(0.0f) : T(float(in[j]) * factor);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void fill(Context&, double value, Tensor& y) {
+  dispatch_any(y.dtype(), [&]<class T>() {
+    T* out = y.mutable_data<T>();
+    const T element = converted<T>(value);
+    parallel_ranges(y.numel(), 64, sizeof(T),
+                    [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, element); });
+  });
+}
+
+void cast(Context&, const Tensor& x, Tensor& y) {
+  COSS_ASSERT(x.numel() == y.numel());
+  dispatch_any(x.dtype(), [&]<class X>() {
+    dispatch_any(y.dtype(), [&]<class Y>() {
+      const X* in = x.data<X>();
+      Y* out = y.mutable_data<Y>();
+      if constexpr (kComputes<X> && kComputes<Y>) {
+        for_each_vector(x.numel(), sizeof(X) + sizeof(Y), [=](int64_t i, auto n) { put(out + i, get(in + i, n), n); });
+      } else {
+        parallel_ranges(x.numel(), 64, sizeof(X) + sizeof(Y), [=](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) out[i] = converted<Y>(in[i]);
+        });
+      }
+    });
+  });
+}
+
+void add(Context&, const Tensor& a, const Tensor& b, Tensor& y) {
+  dispatch("add", y.dtype(), [&]<class T>() {
+    const T *left = a.data<T>(), *right = b.data<T>();
+    T* out = y.mutable_data<T>();
+    for_each_vector(y.numel(), 3 * sizeof(T),
+                    [=](int64_t i, auto n) { put(out + i, get(left + i, n) + get(right + i, n), n); });
+  });
+}
+
+void axpy(Context&, float a, const Tensor& x, Tensor& y) {
+  dispatch("axpy", x.dtype(), y.dtype(), [&]<class X, class Y>() {
+    const X* in = x.data<X>();
+    Y* out = y.mutable_data<Y>();
+    for_each_vector(y.numel(), sizeof(X) + 2 * sizeof(Y),
+                    [=](int64_t i, auto n) { put(out + i, get(out + i, n) + get(in + i, n) * a, n); });
+  });
+}
+
+void scale(Context&, const Tensor& s, Tensor& y) {
+  const float factor = s.data<float>()[0];
+  dispatch("scale", y.dtype(), [&]<class T>() {
+    T* out = y.mutable_data<T>();
+    for_each_vector(y.numel(), 2 * sizeof(T), [=](int64_t i, auto n) { put(out + i, get(out + i, n) * factor, n); });
+  });
+}
+
+void activation_forward(Context&, Activation kind, const Tensor& x, Tensor& y) {
+  dispatch("activation", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    dispatch(kind, [&]<Activation kAct>() {
+      for_each_vector(x.numel(), 2 * sizeof(T),
+                      [=](int64_t i, auto n) { put(out + i, activated<kAct>(get(in + i, n)), n); });
+    });
+  });
+}
+
+void activation_backward(Context&, Activation kind, const Tensor& y, const Tensor& dy, Tensor& dx) {
+  dispatch("activation", y.dtype(), [&]<class T>() {
+    const T *from = y.data<T>(), *in = dy.data<T>();
+    T* out = dx.mutable_data<T>();
+    dispatch(kind, [&]<Activation kAct>() {
+      for_each_vector(y.numel(), 3 * sizeof(T), [=](int64_t i, auto n) {
+        Vec v = get(in + i, n);
+        if constexpr (kAct != Activation::none) v = keep(passes_gradient<kAct>(get(from + i, n)), v);
+        put(out + i, v, n);
+      });
+    });
+  });
+}
+
+void dropout_forward(Context&, const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor& y) {
+  dropout(p, step, x, y);
+}
+
+void dropout_backward(Context&, const DropoutParams& p, const Tensor& step, const Tensor& dy, Tensor& dx) {
+  dropout(p, step, dy, dx);
+}
+
+}  // namespace coss::cpu

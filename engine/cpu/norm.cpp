@@ -1,0 +1,207 @@
+// Batch norm + residual add + activation as one operation, forward and backward in two passes over memory each, and
+// the folding of a frozen norm into convolution weights.
+#include "engine/cpu/activation.h"
+#include "engine/cpu/columns.h"
+#include "engine/cpu/dispatch.h"
+#include "engine/cpu/stream.h"
+#include "engine/kernels.h"
+
+namespace coss::cpu {
+
+namespace {
+
+// body(i, c, n) for every vector of the matrix: i the element, c the wide column.
+template <class Body>
+void for_each_vector(const WideRows& wide, int parts, Body&& body) {
+  parallel_parts(wide.rows, 1, parts, [&](int, int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t c = 0; c < wide.width; c += kLanes) body(row * wide.width + c, c, Whole{});
+    stream_fence();
+  });
+  const int64_t tail = wide.rows * wide.width;
+  for_vectors(0, wide.elements - tail, [&](int64_t c, auto n) { body(tail + c, c, n); });
+}
+
+inline void put_bits(uint8_t* mask, int64_t i, LaneBits bits, int64_t n) {
+  std::memcpy(mask + i / 8, &bits, size_t(n + 7) / 8);
+}
+inline LaneBits get_bits(const uint8_t* mask, int64_t i, int64_t n) {
+  LaneBits bits = 0;
+  std::memcpy(&bits, mask + i / 8, size_t(n + 7) / 8);
+  return bits;
+}
+
+// Mean of 64 rows spread over x. Sums of (x - shift) and its square lose no digits when the mean is far from zero.
+template <class T>
+void sample_mean(const T* x, int64_t rows, int64_t columns, float* shift) {
+  const int64_t samples = std::min<int64_t>(rows, 64);
+  std::fill_n(shift, columns, 0.0f);
+  for (int64_t s = 0; s < samples; ++s) {
+    const T* row = x + s * rows / samples * columns;
+    for_vectors(0, columns, [&](int64_t c, auto n) {
+      put(shift + c, get(shift + c, n) + get(row + c, n) * (1.0f / float(samples)), n);
+    });
+  }
+}
+
+template <class T, Activation kAct, bool kResidual>
+void normalise(const WideRows& wide, int parts, const T* x, const T* residual, const float* factor, const float* offset,
+               T* y, uint8_t* mask, bool streaming) {
+  for_each_vector(wide, parts, [=](int64_t i, int64_t c, auto n) {
+    Vec z = get(x + i, n) * load(factor + c) + load(offset + c);
+    if constexpr (kResidual) z += get(residual + i, n);
+    if constexpr (kAct != Activation::none) put_bits(mask, i, passes_gradient<kAct>(z) & first_lanes(n), n);
+    put_or_stream(y + i, activated<kAct>(z), n, streaming);
+  });
+}
+
+template <class T, bool kMasked>
+void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, const uint8_t* mask, const float* gamma,
+              const float* mean, const float* rstd, const T* dy, T* dx, T* dresidual, float* dgamma, float* dbeta,
+              bool streaming) {
+  const int64_t columns = wide.columns, rows = wide.elements / columns;
+  float* values = scratch.take<float>(3 * columns);
+  float* centre = scratch.take<float>(wide.width);  // wide copies of the per-channel numbers
+  float* of_dz = scratch.take<float>(wide.width);
+  float* of_x = scratch.take<float>(wide.width);
+  float* constant = scratch.take<float>(wide.width);
+
+  wide.spread(mean, centre);
+  const double* sums = column_sums<2>(scratch, wide, parts, [=](int64_t i, int64_t c, auto n, Vec* terms) {
+    Vec dz = get(dy + i, n);
+    if constexpr (kMasked) dz = keep(get_bits(mask, i, n), dz);
+    terms[0] = dz;
+    terms[1] = dz * (get(x + i, n) - load(centre + c));
+  });
+
+  // dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant
+  for (int64_t c = 0; c < columns; ++c) {
+    const double sum = sums[c], sum_xhat = sums[columns + c] * double(rstd[c]);
+    dbeta[c] += float(sum);
+    dgamma[c] += float(sum_xhat);
+    const double scale = double(gamma[c]) * double(rstd[c]);
+    values[c] = float(scale);
+    const double slope = -scale * double(rstd[c]) * sum_xhat / double(rows);
+    values[columns + c] = float(slope);
+    values[2 * columns + c] = float(-scale * sum / double(rows) - slope * double(mean[c]));
+  }
+  wide.spread(values, of_dz);
+  wide.spread(values + columns, of_x);
+  wide.spread(values + 2 * columns, constant);
+
+  for_each_vector(wide, parts, [=](int64_t i, int64_t c, auto n) {
+    Vec dz = get(dy + i, n);
+    if constexpr (kMasked) dz = keep(get_bits(mask, i, n), dz);
+    if (dresidual) put_or_stream(dresidual + i, dz, n, streaming);
+    const Vec value = dz * load(of_dz + c) + (get(x + i, n) * load(of_x + c) + load(constant + c));
+    put_or_stream(dx + i, value, n, streaming);
+  });
+}
+
+}  // namespace
+
+void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                      const Tensor& residual, Tensor& running_mean, Tensor& running_var, Tensor& y, Tensor& mean,
+                      Tensor& rstd, Tensor& mask) {
+  const int64_t columns = x.shape().back(), rows = x.shape().rows();
+  COSS_CHECK(rows != 1, "[batch_norm] needs more than one value per channel, input is " + x.shape().str() +
+                            ": use a larger batch");
+  if (rows == 0) return;
+  COSS_ASSERT(p.activation == Activation::none || mask.numel() >= (x.numel() + 7) / 8);
+  const WideRows wide(rows, columns);
+  const int parts = threads_for(int64_t(x.bytes()));
+  Scratch scratch(
+      ctx, column_sums_bytes<2>(wide) + 3 * Scratch::size_of<float>(columns) + 3 * Scratch::size_of<float>(wide.width));
+  float* shift = scratch.take<float>(columns);
+  float* factor = scratch.take<float>(columns);
+  float* offset = scratch.take<float>(columns);
+  float* wide_shift = scratch.take<float>(wide.width);
+  float* wide_factor = scratch.take<float>(wide.width);
+  float* wide_offset = scratch.take<float>(wide.width);
+
+  const double* sums = nullptr;
+  dispatch("norm_act", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    sample_mean(in, rows, columns, shift);
+    wide.spread(shift, wide_shift);
+    sums = column_sums<2>(scratch, wide, parts, [=](int64_t i, int64_t c, auto n, Vec* terms) {
+      terms[0] = get(in + i, n) - load(wide_shift + c);
+      terms[1] = terms[0] * terms[0];
+    });
+  });
+
+  float* mean_out = mean.mutable_data<float>();
+  float* rstd_out = rstd.mutable_data<float>();
+  float* run_mean = running_mean.mutable_data<float>();
+  float* run_var = running_var.mutable_data<float>();
+  const float* scales = gamma.data<float>();
+  const float* shifts = beta.data<float>();
+  for (int64_t c = 0; c < columns; ++c) {
+    const double count = double(rows), delta = sums[c] / count;
+    const double centre = double(shift[c]) + delta;
+    const double var = std::max(0.0, sums[columns + c] / count - delta * delta);
+    const double inverse = 1 / std::sqrt(var + double(p.eps));
+    mean_out[c] = float(centre);
+    rstd_out[c] = float(inverse);
+    run_mean[c] += p.momentum * float(centre - double(run_mean[c]));
+    run_var[c] += p.momentum * float(var * count / (count - 1) - double(run_var[c]));
+    factor[c] = float(double(scales[c]) * inverse);
+    offset[c] = float(double(shifts[c]) - centre * double(scales[c]) * inverse);
+  }
+  wide.spread(factor, wide_factor);
+  wide.spread(offset, wide_offset);
+
+  const bool streaming = worth_streaming(y);
+  dispatch("norm_act", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    const T* add = residual.empty() ? nullptr : residual.data<T>();
+    T* out = y.mutable_data<T>();
+    uint8_t* bits = p.activation == Activation::none ? nullptr : mask.mutable_data<uint8_t>();
+    dispatch(p.activation, [&]<Activation kAct>() {
+      if (add)
+        normalise<T, kAct, true>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
+      else
+        normalise<T, kAct, false>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
+    });
+  });
+}
+
+void norm_act_backward(Context& ctx, const NormParams& p, const Tensor& x, const Tensor& mask, const Tensor& gamma,
+                       const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx, Tensor& dresidual,
+                       Tensor& dgamma, Tensor& dbeta) {
+  const int64_t columns = x.shape().back();
+  if (x.numel() == 0) return;
+  const WideRows wide(x.shape().rows(), columns);
+  const int parts = threads_for(int64_t(x.bytes()));
+  Scratch scratch(
+      ctx, column_sums_bytes<2>(wide) + Scratch::size_of<float>(3 * columns) + 4 * Scratch::size_of<float>(wide.width));
+  dispatch("norm_act", x.dtype(), [&]<class T>() {
+    auto run = [&]<bool kMasked>(const uint8_t* bits) {
+      backward<T, kMasked>(wide, parts, scratch, x.data<T>(), bits, gamma.data<float>(), mean.data<float>(),
+                           rstd.data<float>(), dy.data<T>(), dx.mutable_data<T>(),
+                           dresidual.empty() ? nullptr : dresidual.mutable_data<T>(), dgamma.mutable_data<float>(),
+                           dbeta.mutable_data<float>(), worth_streaming(dx));
+    };
+    if (p.activation == Activation::none)
+      run.template operator()<false>(nullptr);
+    else
+      run.template operator()<true>(mask.data<uint8_t>());
+  });
+}
+
+void fold_norm(Context&, float eps, bool depthwise, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+               const Tensor& mean, const Tensor& var, Tensor& w_out, Tensor& bias) {
+  const int64_t channels = gamma.numel();
+  auto factor = [&](int64_t c) { return gamma.data<float>()[c] / std::sqrt(var.data<float>()[c] + eps); };
+  float* bias_out = bias.mutable_data<float>();
+  for (int64_t c = 0; c < channels; ++c) bias_out[c] = beta.data<float>()[c] - mean.data<float>()[c] * factor(c);
+  dispatch("fold_norm", w.dtype(), w_out.dtype(), [&]<class X, class Y>() {
+    const X* in = w.data<X>();
+    Y* out = w_out.mutable_data<Y>();
+    // Dense weights have the output channel first, depthwise ones last.
+    const int64_t per_channel = depthwise ? 1 : w.numel() / channels;
+    for (int64_t i = 0; i < w.numel(); ++i) out[i] = Y(float(in[i]) * factor(i / per_channel % channels));
+  });
+}
+
+}  // namespace coss::cpu

@@ -1,0 +1,46 @@
+// Random tensors: element i comes from word i % 4 of the Philox counter (stream, i / 4), whatever the threads.
+#include <numbers>
+
+#include "engine/cpu/parallel.h"
+#include "engine/kernels.h"
+#include "engine/philox.h"
+
+namespace coss::cpu {
+
+namespace {
+
+// to_four(words, values) turns the four words of a counter into four elements.
+template <class ToFour>
+void draw(uint64_t seed, uint64_t stream, Tensor& y, ToFour&& to_four) {
+  float* out = y.mutable_data<float>();
+  parallel_ranges(y.numel(), 4, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += 4) {
+      float values[4];
+      to_four(philox(seed, uint64_t(i) / 4, stream), values);
+      std::copy_n(values, std::min<int64_t>(4, end - i), out + i);
+    }
+  });
+}
+
+}  // namespace
+
+void random_uniform(Context&, uint64_t seed, uint64_t stream, float low, float high, Tensor& y) {
+  draw(seed, stream, y, [=](const PhiloxWords& words, float* values) {
+    for (int j = 0; j < 4; ++j) values[j] = low + (high - low) * philox_uniform(words.word[j]);
+  });
+}
+
+// Box-Muller: elements 2j and 2j + 1 are the cosine and the sine of one pair of words.
+void random_normal(Context&, uint64_t seed, uint64_t stream, float mean, float stddev, Tensor& y) {
+  draw(seed, stream, y, [=](const PhiloxWords& words, float* values) {
+    for (int j = 0; j < 4; j += 2) {
+      const float u = 1 - philox_uniform(words.word[j]);
+      const float angle = 2 * std::numbers::pi_v<float> * philox_uniform(words.word[j + 1]);
+      const float radius = stddev * std::sqrt(-2 * std::log(u));
+      values[j] = mean + radius * std::cos(angle);
+      values[j + 1] = mean + radius * std::sin(angle);
+    }
+  });
+}
+
+}  // namespace coss::cpu

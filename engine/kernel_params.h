@@ -1,0 +1,105 @@
+// The parameter structs of the kernels: more than three numbers of one kind have names and defaults here.
+#pragma once
+#include <cstdint>
+
+#include "engine/types.h"
+
+namespace coss {
+
+enum class Activation : uint8_t { none, relu, relu6 };
+
+// 2-d convolution, cross-correlation as in every deep-learning library. Dense: w (K,R,S,C/groups). Depthwise
+// (depthwise == true): w (R,S,C), one filter per channel, groups is ignored.
+struct ConvParams {
+  int64_t stride = 1, pad = 0, dilation = 1, groups = 1;
+  bool depthwise = false;
+  bool operator==(const ConvParams&) const = default;
+  int64_t out_size(int64_t in, int64_t window) const {
+    return (in + 2 * pad - dilation * (window - 1) - 1) / stride + 1;
+  }
+};
+
+// y = act(op(a) * op(b) + bias) + beta * y; op is the transpose where the flag is set.
+struct MatmulParams {
+  bool transpose_a = false, transpose_b = false;
+  float beta = 0;                            // 0 or 1
+  Activation activation = Activation::none;  // only with beta == 0
+  bool operator==(const MatmulParams&) const = default;
+};
+
+struct NormParams {
+  float eps = 1e-5f;
+  float momentum = 0.1f;  // running = (1 - momentum) * running + momentum * batch
+  Activation activation = Activation::none;
+};
+
+struct PoolParams {
+  int64_t window = 3, stride = 2, pad = 1;
+  int64_t out_size(int64_t in) const { return (in + 2 * pad - window) / stride + 1; }
+};
+
+// loss = scale * (row_weight * L_co + column_weight * L_ss), methods.md 1.1.
+struct CossParams {
+  float scale = 1, row_weight = 1, column_weight = 1;
+};
+
+// Per-step values that the optimizer kernels read from the device, so that one captured step serves a whole schedule:
+// an f32 tensor of kScalarCount elements.
+enum Scalar : int {
+  kLearningRate,
+  kGradScale,  // multiplies every gradient: 1 / accumulation steps, then clipping, then 1 / loss scale
+  kStep,       // 1 for the first update (AdamW's bias correction)
+  kScalarCount = 8
+};
+
+struct SgdParams {
+  float momentum = 0.9f, weight_decay = 0;
+  bool nesterov = false;
+};
+struct AdamwParams {
+  float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
+};
+struct LarsParams {
+  float momentum = 0.9f, weight_decay = 0, trust = 0.001f, eps = 1e-8f;
+  bool adapt = true;  // false: plain momentum SGD (biases and norm parameters)
+};
+
+// How one output image is made from decoded pixels; a batch is an array of these. Operations run in the order
+// resize -> window -> [gray first] -> jitter -> gray -> blur -> flip -> normalise, as torchvision's recipes do.
+struct ImageParams {
+  int64_t offset = 0;  // first byte of the source in the pixel buffer, u8 RGB (H,W,3), rows packed
+  int32_t source_h = 0, source_w = 0;
+  int32_t resize_h = 0, resize_w = 0;  // size the whole source is resized to (Pillow's antialiased filter)
+  int32_t window_y = 0, window_x = 0;  // first row and column of the output in the resized image; may be negative:
+                                       // what lies outside is black (zero before normalisation)
+  uint8_t bicubic = 0;                 // else bilinear
+  uint8_t flip = 0;                    // left-right
+  uint8_t jitter = 0;                  // apply the four jitter operations below in the order given
+  uint8_t order[4] = {0, 1, 2, 3};     // 0 brightness, 1 contrast, 2 saturation, 3 hue; as ColorJitter permutes them
+  uint8_t gray = 0;                    // 0 none, 1 after jitter (MoCo v2, SimCLR), 2 before jitter (MoCo v1)
+  float brightness = 1, contrast = 1, saturation = 1;  // factors as torchvision draws them
+  float hue = 0;                                       // [-0.5, 0.5]
+  float blur_sigma = 0;                                // 0: none; Gaussian of `blur_window` taps, reflected borders
+  int32_t blur_window = 23;
+};
+
+// value = (pixel / 255 - mean[c]) / stddev[c]
+struct Normalisation {
+  float mean[3] = {0.485f, 0.456f, 0.406f};
+  float stddev[3] = {0.229f, 0.224f, 0.225f};
+};
+
+struct DropoutParams {
+  float rate = 0;
+  uint64_t seed = 0;
+  uint32_t layer = 0;  // tells the dropouts of one network apart
+};
+
+// Weights of `size` neighbours vote exp(similarity / temperature) for their label.
+struct KnnVoteParams {
+  int64_t k = 20;
+  int64_t classes = 10;
+  float temperature = 0.07f;
+};
+
+}  // namespace coss

@@ -1,0 +1,34 @@
+// The table of kernels: kernels.def expanded into declarations for each backend and into one struct of pointers.
+#pragma once
+#include "engine/context.h"
+#include "engine/kernel_params.h"
+#include "engine/tensor.h"
+
+namespace coss {
+
+#define KERNEL(name, args) void name args;
+namespace cpu {
+#include "engine/kernels.def"
+}
+namespace cuda {
+#include "engine/kernels.def"
+}
+namespace reference {
+#include "engine/kernels.def"
+}
+#undef KERNEL
+
+struct Kernels {
+#define KERNEL(name, args) void(*name) args;
+#include "engine/kernels.def"
+#undef KERNEL
+};
+
+// The table of a backend. Throws Error when this build does not have it.
+const Kernels& kernels(Device device);
+inline const Kernels& kernels(const Tensor& tensor) { return kernels(tensor.device()); }
+
+// Adds a backend that the engine does not link itself (the tests' reference). The table must outlive the process.
+void register_backend(Device device, const Kernels* table);
+
+}  // namespace coss

@@ -1,0 +1,33 @@
+// AtomicFile: a file that is written aside and renamed, so that under its name it is complete or not there at all.
+#pragma once
+#include <cstddef>
+#include <cstdio>
+#include <string>
+
+namespace coss {
+
+class AtomicFile {
+ public:
+  // Opens "<path>.tmp-<pid>". Every failure is an Error that names the path and the system's reason.
+  explicit AtomicFile(std::string path);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  // Removes the temporary when commit() was not reached.
+  ~AtomicFile();
+
+  void write(const void* data, size_t bytes);
+  void write(const std::string& text) { write(text.data(), text.size()); }
+  // Synchronises with the disk, renames, and synchronises the folder.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* action) const;
+
+  std::string path_, temporary_;
+  std::FILE* file_ = nullptr;
+};
+
+// The whole of a small file at once.
+void write_file_atomically(const std::string& path, const std::string& text);
+
+}  // namespace coss

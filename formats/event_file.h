@@ -1,0 +1,32 @@
+// EventFile: TensorBoard's scalar log, protobuf records with masked crc32c, encoded here by hand.
+#pragma once
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+namespace coss {
+
+class EventFile {
+ public:
+  // A new "events.out.tfevents.<seconds>.<host>.<pid>" in an existing folder; TensorBoard merges the files of a folder.
+  explicit EventFile(const std::string& folder);
+  EventFile(const EventFile&) = delete;
+  EventFile& operator=(const EventFile&) = delete;
+  ~EventFile();
+
+  void scalar(const std::string& tag, int64_t step, double value);
+  void flush();
+  const std::string& path() const { return path_; }
+
+ private:
+  void record(const std::string& event);
+
+  std::string path_;
+  std::FILE* file_ = nullptr;
+};
+
+uint32_t crc32c(const void* data, size_t bytes);
+// TensorFlow's masking of a checksum that is itself checksummed.
+uint32_t masked_crc32c(const void* data, size_t bytes);
+
+}  // namespace coss

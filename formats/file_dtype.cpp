@@ -1,0 +1,132 @@
+// Sizes, names, byte order and conversion of the number formats in tensor files.
+#include "formats/file_dtype.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/check.h"
+#include "engine/types.h"
+
+namespace coss {
+namespace {
+
+template <class T>
+void convert(const std::vector<uint8_t>& bytes, std::vector<float>& out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+    out[i] = static_cast<float>(value);
+  }
+}
+
+}  // namespace
+
+int64_t size_of(FileDType dtype) {
+  switch (dtype) {
+    case FileDType::c128:
+      return 16;
+    case FileDType::f64:
+    case FileDType::i64:
+    case FileDType::u64:
+    case FileDType::c64:
+      return 8;
+    case FileDType::f32:
+    case FileDType::i32:
+    case FileDType::u32:
+      return 4;
+    case FileDType::f16:
+    case FileDType::bf16:
+    case FileDType::i16:
+    case FileDType::u16:
+      return 2;
+    case FileDType::i8:
+    case FileDType::u8:
+    case FileDType::boolean:
+      return 1;
+  }
+  return 0;
+}
+
+const char* name_of(FileDType dtype) {
+  constexpr const char* kNames[] = {"f64", "f32", "f16", "bf16", "i64",  "i32", "i16", "i8",
+                                    "u64", "u32", "u16", "u8",   "bool", "c64", "c128"};
+  return kNames[size_t(dtype)];
+}
+
+int64_t checked_numel(const std::vector<int64_t>& shape, FileDType dtype, const std::string& what) {
+  int64_t bytes = size_of(dtype);
+  bool empty = false;
+  for (int64_t dim : shape) {
+    COSS_CHECK(dim >= 0, what + " has the impossible shape " + shape_text(shape));
+    empty |= dim == 0;
+    // A zero further on does not excuse an overflow before it: products over part of the shape are taken elsewhere.
+    COSS_CHECK(!__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes),
+               what + " has the impossibly large shape " + shape_text(shape));
+  }
+  return empty ? 0 : bytes / size_of(dtype);
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "(";
+  for (size_t axis = 0; axis < shape.size(); ++axis) text += (axis ? ", " : "") + std::to_string(shape[axis]);
+  return text + ")";
+}
+
+void swap_byte_order(std::vector<uint8_t>& bytes, FileDType dtype) {
+  const bool complex = dtype == FileDType::c64 || dtype == FileDType::c128;
+  const size_t width = size_t(size_of(dtype)) / (complex ? 2 : 1);
+  for (size_t at = 0; at + width <= bytes.size(); at += width) {
+    std::reverse(bytes.begin() + std::ptrdiff_t(at), bytes.begin() + std::ptrdiff_t(at + width));
+  }
+}
+
+std::vector<float> floats_from(const std::vector<uint8_t>& bytes, FileDType dtype, const std::string& what) {
+  std::vector<float> out(bytes.size() / size_t(size_of(dtype)));
+  switch (dtype) {
+    case FileDType::f64:
+      convert<double>(bytes, out);
+      break;
+    case FileDType::f32:
+      if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
+      break;
+    case FileDType::f16:
+      convert<f16>(bytes, out);
+      break;
+    case FileDType::bf16:
+      convert<bf16>(bytes, out);
+      break;
+    case FileDType::i64:
+      convert<int64_t>(bytes, out);
+      break;
+    case FileDType::i32:
+      convert<int32_t>(bytes, out);
+      break;
+    case FileDType::i16:
+      convert<int16_t>(bytes, out);
+      break;
+    case FileDType::i8:
+      convert<int8_t>(bytes, out);
+      break;
+    case FileDType::u64:
+      convert<uint64_t>(bytes, out);
+      break;
+    case FileDType::u32:
+      convert<uint32_t>(bytes, out);
+      break;
+    case FileDType::u16:
+      convert<uint16_t>(bytes, out);
+      break;
+    case FileDType::u8:
+      convert<uint8_t>(bytes, out);
+      break;
+    case FileDType::boolean:
+      for (size_t i = 0; i < out.size(); ++i) out[i] = bytes[i] ? 1.f : 0.f;
+      break;
+    case FileDType::c64:
+    case FileDType::c128:
+      throw Error(what + " holds complex numbers, which have no float value");
+  }
+  return out;
+}
+
+}  // namespace coss

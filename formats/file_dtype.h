@@ -1,0 +1,23 @@
+// FileDType: the number formats that tensor files hold, and their conversion to float.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace coss {
+
+enum class FileDType : uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean, c64, c128 };
+
+int64_t size_of(FileDType dtype);      // bytes of one element
+const char* name_of(FileDType dtype);  // "f32"
+
+// Row-major product of a shape; Error naming `what` when a dimension is negative or the bytes do not fit 63 bits.
+int64_t checked_numel(const std::vector<int64_t>& shape, FileDType dtype, const std::string& what);
+std::string shape_text(const std::vector<int64_t>& shape);  // "(64, 3, 7, 7)"
+
+// Reverses the bytes of every number in place (each half of a complex number by itself).
+void swap_byte_order(std::vector<uint8_t>& bytes, FileDType dtype);
+// Every number as float; complex numbers are an Error that names `what`.
+std::vector<float> floats_from(const std::vector<uint8_t>& bytes, FileDType dtype, const std::string& what);
+
+}  // namespace coss

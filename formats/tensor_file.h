@@ -1,0 +1,68 @@
+// TensorFile: a file of named tensors, whatever its container. Opening reads names and shapes only; the numbers are
+// read on demand, one tensor at a time, so memory stays bounded by the largest tensor that is asked for.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "formats/file_dtype.h"
+
+namespace coss {
+
+// A tensor in a file: a strided view of one of the file's storages. Whoever makes one checks that it lies inside.
+struct FileTensor {
+  std::string name;
+  FileDType dtype = FileDType::f32;
+  std::vector<int64_t> shape;
+  int64_t storage = 0;           // which of the file's storages
+  int64_t offset = 0;            // of the first element in the storage, in bytes
+  std::vector<int64_t> strides;  // in elements, never negative
+
+  int64_t numel() const;
+  int64_t bytes() const { return numel() * size_of(dtype); }
+};
+
+// The storages of a file: flat runs of bytes. One implementation per container.
+class StorageReader {
+ public:
+  virtual ~StorageReader() = default;
+  // Fills `out` from `offset` in a storage; Error that names the file when it cannot.
+  virtual void read(int64_t storage, int64_t offset, uint8_t* out, int64_t bytes) const = 0;
+  virtual bool big_endian(int64_t storage) const = 0;
+};
+
+// What a container's reader hands over.
+struct TensorFileParts {
+  std::string path;
+  std::string container;
+  std::vector<FileTensor> tensors;
+  std::map<std::string, std::string> metadata;
+  std::shared_ptr<const StorageReader> storages;
+};
+
+class TensorFile {
+ public:
+  explicit TensorFile(TensorFileParts parts);
+
+  const std::string& path() const { return parts_.path; }
+  const std::string& container() const { return parts_.container; }  // "safetensors", "PyTorch zip", "PyTorch legacy"
+  const std::vector<FileTensor>& tensors() const { return parts_.tensors; }
+  // Strings of the file beside its tensors: safetensors' __metadata__, plain numbers and texts of a PyTorch file.
+  const std::map<std::string, std::string>& metadata() const { return parts_.metadata; }
+  // Null when there is none.
+  const FileTensor* find(const std::string& name) const;
+
+  std::vector<uint8_t> read_bytes(const FileTensor& tensor) const;  // contiguous, own dtype, native byte order
+  std::vector<float> read_floats(const FileTensor& tensor) const;   // from any real dtype
+
+ private:
+  TensorFileParts parts_;
+  std::unordered_map<std::string, size_t> index_;
+};
+
+// Recognises the container by its bytes, not by its name; Error that says what the file is when it cannot be read.
+TensorFile open_tensor_file(const std::string& path);
+
+}  // namespace coss

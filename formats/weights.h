@@ -1,0 +1,34 @@
+// Weights: between tensor files, with PyTorch's names and layout, and Params, with the engine's.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "layers/params.h"
+
+namespace coss {
+
+struct WeightReport {
+  std::string container;
+  std::string stripped_prefix;  // "state_dict.module."
+  int64_t matched = 0;
+  std::vector<std::string> missing, unexpected, mismatched;
+  std::string str() const;
+};
+
+// Fills every entry of `params` whose name starts with `scope` + "." (an empty scope is all of them; the scope is not
+// part of the file's names). The wrappers and prefixes in front of the file's names are found by what matches best. A
+// missing or mismatched tensor is an Error that lists names and shapes, and nothing is loaded; entries for which
+// `optional(name)` is true, with the name as in the file (a classifier), are only reported.
+WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
+                          const std::function<bool(const std::string&)>& optional);
+
+// The entries of a scope as fp32 in PyTorch's layout, and an i64 scalar num_batches_tracked beside every running_mean.
+std::vector<NamedTensor> weights_as_tensors(Params& params, const std::string& scope);
+// The same as a safetensors file, which torch's load_state_dict(strict=True) takes as it is.
+void save_weights(const std::string& path, Params& params, const std::string& scope,
+                  const std::map<std::string, std::string>& metadata);
+
+}  // namespace coss

@@ -1,0 +1,12 @@
+// Linear: registration.
+#include "layers/linear.h"
+
+namespace coss {
+
+Linear::Linear(const Scope& scope, const std::string& name, const LinearOptions& options) {
+  scope.params().add_weight(scope.name(name + ".weight"), {options.out, options.in}, FileLayout::plain, options.weight,
+                            &weight_);
+  scope.params().add_rest(scope.name(name + ".bias"), {options.out}, options.bias, &bias_);
+}
+
+}  // namespace coss

@@ -1,0 +1,14 @@
+// Cross-entropy of the student's own classifier.
+#include "losses/supervised.h"
+
+#include "autograd/ops.h"
+
+namespace coss {
+
+LossTerms SupervisedMethod::forward(const StepInputs& inputs) {
+  const Var features = student_.features(Var(inputs.images), Mode::train);
+  const Var total = cross_entropy(student_.logits(features, Mode::train, inputs.step), inputs.labels);
+  return {total, total.value};
+}
+
+}  // namespace coss

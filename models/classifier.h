@@ -1,0 +1,24 @@
+// Classifier: the linear layer behind the pooled features; a backbone (no classes) does without.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "layers/linear.h"
+
+namespace coss {
+
+class Classifier {
+ public:
+  Classifier(const Scope& scope, const std::string& name, const LinearOptions& options) {
+    if (options.out > 0) linear_ = std::make_unique<Linear>(scope, name, options);
+  }
+  Var operator()(const Var& features) const {
+    COSS_CHECK(linear_, "this network was made without a classifier");
+    return (*linear_)(features);
+  }
+
+ private:
+  std::unique_ptr<Linear> linear_;
+};
+
+}  // namespace coss

@@ -1,0 +1,102 @@
+// Stem, four stages of residual blocks, mean over the image, linear classifier.
+#include "models/resnet.h"
+
+#include "layers/conv_norm.h"
+#include "models/classifier.h"
+
+namespace coss {
+namespace {
+
+struct BlockWidths {
+  int64_t in, middle, out, stride;
+};
+
+// conv1 … conv2 (basic) or conv1 … conv3 (bottleneck); the last adds the shortcut before its activation.
+class Block {
+ public:
+  Block(const Scope& scope, const BlockWidths& w, bool bottleneck)
+      : first_(scope, "conv1", "bn1",
+               same_conv(w.in, w.middle, bottleneck ? 1 : 3, bottleneck ? 1 : w.stride, Activation::relu)),
+        second_(scope, "conv2", "bn2", same_conv(w.middle, w.middle, 3, bottleneck ? w.stride : 1, Activation::relu)) {
+    if (bottleneck)
+      third_ = std::make_unique<ConvNorm>(scope, "conv3", "bn3", same_conv(w.middle, w.out, 1, 1, Activation::relu));
+    if (w.stride != 1 || w.in != w.out)
+      shortcut_ = std::make_unique<ConvNorm>(scope / "downsample", "0", "1",
+                                             same_conv(w.in, w.out, 1, w.stride, Activation::none));
+  }
+
+  Var operator()(const Var& x, Mode mode) {
+    Var y = first_(x, mode);
+    if (third_) y = second_(y, mode);
+    const Var shortcut = shortcut_ ? (*shortcut_)(x, mode) : x;
+    return third_ ? (*third_)(y, mode, shortcut) : second_(y, mode, shortcut);
+  }
+
+  int64_t macs(Extent& extent) const {
+    Extent before = extent;
+    int64_t total = first_.macs(extent) + second_.macs(extent);
+    if (third_) total += third_->macs(extent);
+    if (shortcut_) total += shortcut_->macs(before);
+    return total;
+  }
+
+ private:
+  ConvNorm first_, second_;
+  std::unique_ptr<ConvNorm> third_, shortcut_;
+};
+
+constexpr PoolParams kStemPool{.window = 3, .stride = 2, .pad = 1};
+
+class Resnet : public Network {
+ public:
+  Resnet(const Scope& scope, const ResnetOptions& options)
+      : stem_(scope, "conv1", "bn1", same_conv(3, 64, 7, 2, Activation::relu)) {
+    const int64_t expansion = options.bottleneck ? 4 : 1;
+    int64_t width = 64;
+    for (size_t stage = 0; stage < 4; ++stage) {
+      const Scope stage_scope = scope / ("layer" + std::to_string(stage + 1));
+      const int64_t middle = int64_t(64) << stage;
+      for (int64_t i = 0; i < options.blocks[stage]; ++i) {
+        const BlockWidths widths{width, middle, middle * expansion, i == 0 && stage > 0 ? 2 : 1};
+        stages_[stage].push_back(std::make_unique<Block>(stage_scope / std::to_string(i), widths, options.bottleneck));
+        width = widths.out;
+      }
+    }
+    feature_width = width;
+    classes = options.classes;
+    classifier_ = std::make_unique<Classifier>(scope, "fc", LinearOptions(width, classes));
+  }
+
+  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+    Var x = max_pool(kStemPool, stem_(images, mode));
+    for (auto& stage : stages_) {
+      for (auto& block : stage) x = (*block)(x, mode);
+      if (stages) stages->push_back(x);
+    }
+    return mean_hw(x);
+  }
+
+  Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
+
+  int64_t macs(int64_t image_size) const override {
+    Extent extent{image_size, image_size};
+    int64_t total = stem_.macs(extent);
+    extent = {kStemPool.out_size(extent.height), kStemPool.out_size(extent.width)};
+    for (const auto& stage : stages_)
+      for (const auto& block : stage) total += block->macs(extent);
+    return total + feature_width * classes;
+  }
+
+ private:
+  ConvNorm stem_;
+  std::array<std::vector<std::unique_ptr<Block>>, 4> stages_;
+  std::unique_ptr<Classifier> classifier_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> make_resnet(const Scope& scope, const ResnetOptions& options) {
+  return std::make_unique<Resnet>(scope, options);
+}
+
+}  // namespace coss

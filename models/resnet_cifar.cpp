@@ -1,0 +1,94 @@
+// Stem, three stages of basic blocks, mean over the image, linear classifier.
+#include "models/resnet_cifar.h"
+
+#include <array>
+
+#include "layers/conv_norm.h"
+#include "models/classifier.h"
+
+namespace coss {
+namespace {
+
+ConvNormOptions conv(int64_t in, int64_t out, int64_t stride) {
+  ConvNormOptions options = same_conv(in, out, 3, stride, Activation::relu);
+  options.fan = Fan::in;
+  return options;
+}
+
+class Block {
+ public:
+  Block(const Scope& scope, int64_t in, int64_t out, int64_t stride)
+      : stride_(stride),
+        out_(out),
+        same_(stride == 1 && in == out),
+        first_(scope, "conv1", "bn1", conv(in, out, stride)),
+        second_(scope, "conv2", "bn2", conv(out, out, 1)) {}
+
+  Var operator()(const Var& x, Mode mode) {
+    const Var y = first_(x, mode);
+    return second_(y, mode, same_ ? x : shortcut_a(stride_, out_, x));
+  }
+
+  int64_t macs(Extent& extent) const {
+    const int64_t first = first_.macs(extent);
+    return first + second_.macs(extent);
+  }
+
+ private:
+  int64_t stride_, out_;
+  bool same_;
+  ConvNorm first_, second_;
+};
+
+class ResnetCifar : public Network {
+ public:
+  ResnetCifar(const Scope& scope, const ResnetCifarOptions& options) : stem_(scope, "conv1", "bn1", conv(3, 16, 1)) {
+    int64_t width = 16;
+    for (size_t stage = 0; stage < 3; ++stage) {
+      const Scope stage_scope = scope / ("layer" + std::to_string(stage + 1));
+      const int64_t out = int64_t(16) << stage;
+      for (int64_t i = 0; i < options.blocks; ++i) {
+        stages_[stage].push_back(
+            std::make_unique<Block>(stage_scope / std::to_string(i), width, out, i == 0 && stage > 0 ? 2 : 1));
+        width = out;
+      }
+    }
+    feature_width = width;
+    classes = options.classes;
+    LinearOptions classifier(width, classes);
+    classifier.weight = Init::kaiming_normal(width);
+    classifier_ = std::make_unique<Classifier>(scope, "linear", classifier);
+  }
+
+  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+    Var x = stem_(images, mode);
+    for (auto& stage : stages_) {
+      for (auto& block : stage) x = (*block)(x, mode);
+      if (stages) stages->push_back(x);
+    }
+    return mean_hw(x);
+  }
+
+  Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
+
+  int64_t macs(int64_t image_size) const override {
+    Extent extent{image_size, image_size};
+    int64_t total = stem_.macs(extent);
+    for (const auto& stage : stages_)
+      for (const auto& block : stage) total += block->macs(extent);
+    return total + feature_width * classes;
+  }
+
+ private:
+  ConvNorm stem_;
+  std::array<std::vector<std::unique_ptr<Block>>, 3> stages_;
+  std::unique_ptr<Classifier> classifier_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> make_resnet_cifar(const Scope& scope, const ResnetCifarOptions& options) {
+  return std::make_unique<ResnetCifar>(scope, options);
+}
+
+}  // namespace coss

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The main job in a few minutes: a teacher, its nearest neighbours, a student distilled without labels, and how good
+# they are.
+#   ./quickstart.sh          on images that the program draws itself
+#   ./quickstart.sh FOLDER   on your own: FOLDER/train/<class>/* and FOLDER/val/<class>/*
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+images=${1:+$(realpath "$1")}
+cd "$here"
+
+echo "== what building needs"
+scripts/install_dependencies.sh
+echo "== build"
+cmake --preset cpu >/dev/null
+cmake --build --preset cpu --target coss
+coss=build/cpu/coss
+
+run=runs/quickstart
+rm -rf "$run"
+mkdir -p "$run"
+if [ -z "$images" ]; then
+  echo "== images"
+  images=$run/images
+  "$coss" draw --out "$images"
+fi
+# Where the processor has no bf16 instructions, fp32 is faster.
+dtype=fp32
+if grep -q -m1 avx512_bf16 /proc/cpuinfo; then dtype=bf16; fi
+
+# lap NAME: the time since the last call
+last=$SECONDS
+lap() {
+  printf -v "$1" '%d s' $((SECONDS - last))
+  last=$SECONDS
+}
+
+echo "== teacher: ResNet-32, trained with the labels"
+lap unused
+"$coss" train recipes/quickstart_teacher.json data.path="$images" dtype=$dtype --out "$run/teacher"
+lap teacher_time
+teacher=$run/teacher/student.safetensors
+
+echo "== neighbours: the nearest images of each image, by the teacher's features"
+"$coss" mine --model resnet32_cifar --weights "$teacher" --data "$images" --size 32 --k 15 --out "$run/neighbours.npy"
+
+echo "== student: ResNet-20, distilled with CoSS, no labels"
+"$coss" train recipes/quickstart.json data.path="$images" teacher.weights="$teacher" \
+  neighbours.file="$run/neighbours.npy" dtype=$dtype --out "$run/student"
+lap student_time
+
+# accuracy COMMAND MODEL WEIGHTS KEY: one number of the program's JSON
+accuracy() {
+  "$coss" eval "$1" --model "$2" --weights "$3" --data "$images" --size 32 --json "${@:5}" 2>/dev/null |
+    grep -o "\"$4\": *[0-9.]*" | head -n 1 | sed 's/.*: *//'
+}
+row() {  # name, model, weights, time
+  printf '%-34s %8s %% %8s %%   %s\n' "$1" "$(accuracy knn "$2" "$3" 20 --k 20)" "$(accuracy linear "$2" "$3" top1)" "$4"
+}
+echo "== results on the test images"
+printf '%-34s %10s %10s   %s\n' "" "kNN" "linear" "training"
+row "teacher, ResNet-32, labels" resnet32_cifar "$teacher" "$teacher_time"
+row "student, ResNet-20, CoSS" resnet20_cifar "$run/student/student.safetensors" "$student_time"
+row "the same student, untrained" resnet20_cifar "" "-"
+echo "The student is $run/student/student.safetensors; PyTorch's load_state_dict takes it as it is."

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building needs, those that are missing only. With --checks also what .ci/run uses.
+set -euo pipefail
+
+packages=(g++ cmake ninja-build libdnnl-dev libjpeg-dev libstb-dev nlohmann-json3-dev libcli11-dev
+  libfmt-dev libzip-dev libgtest-dev)
+if [ "${1:-}" = --checks ]; then packages+=(clang-format-14 python3); fi
+
+missing=()
+for package in "${packages[@]}"; do
+  state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  if [ "$state" != installed ]; then missing+=("$package"); fi
+done
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+
+echo "installing: ${missing[*]}"
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "as root, run: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  sudo=(sudo)
+fi
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -q
+"${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"

@@ -1,0 +1,78 @@
+// Small files for the readers' tests.
+#include "tests/formats/format_support.h"
+
+#include <zip.h>
+
+#include <fstream>
+#include <iterator>
+
+namespace coss::test {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc).write(text.data(), std::streamsize(text.size()));
+}
+
+ZipEntries read_zip(const std::string& path) {
+  ZipEntries entries;
+  int code = 0;
+  zip_t* zip = zip_open(path.c_str(), ZIP_RDONLY, &code);
+  EXPECT_NE(zip, nullptr);
+  for (zip_int64_t i = 0; zip && i < zip_get_num_entries(zip, 0); ++i) {
+    zip_stat_t facts;
+    EXPECT_EQ(zip_stat_index(zip, zip_uint64_t(i), 0, &facts), 0);
+    std::string bytes(facts.size, '\0');
+    zip_file_t* file = zip_fopen_index(zip, zip_uint64_t(i), 0);
+    EXPECT_EQ(zip_fread(file, bytes.data(), bytes.size()), zip_int64_t(bytes.size()));
+    zip_fclose(file);
+    entries.emplace_back(facts.name, bytes);
+  }
+  if (zip) zip_discard(zip);
+  return entries;
+}
+
+void write_zip(const std::string& path, const ZipEntries& entries, bool deflated) {
+  int code = 0;
+  zip_t* zip = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code);
+  ASSERT_NE(zip, nullptr);
+  for (const auto& [name, bytes] : entries) {
+    zip_source_t* source = zip_source_buffer(zip, bytes.data(), bytes.size(), 0);
+    const zip_int64_t index = zip_file_add(zip, name.c_str(), source, 0);
+    ASSERT_GE(index, 0);
+    zip_set_file_compression(zip, zip_uint64_t(index), deflated ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0);
+  }
+  ASSERT_EQ(zip_close(zip), 0);
+}
+
+void write_pickle_zip(const std::string& path, const std::string& pickle) {
+  write_zip(path, {{"x/data.pkl", pickle}, {"x/data/0", std::string(16, '\1')}});
+}
+
+bool reads_or_refuses(const std::string& path) {
+  try {
+    const TensorFile file = open_tensor_file(path);
+    for (const FileTensor& tensor : file.tensors()) {
+      EXPECT_EQ(int64_t(file.read_bytes(tensor).size()), tensor.bytes());
+    }
+    return true;
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
+    return false;
+  }
+}
+
+void expect_contains(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "'" << part << "' is not in: " << text;
+}
+
+std::string little(uint64_t value, int bytes) {
+  std::string out;
+  for (int i = 0; i < bytes; ++i) out += char(uint8_t(value >> (8 * i)));
+  return out;
+}
+
+}  // namespace coss::test

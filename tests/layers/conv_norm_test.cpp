@@ -1,0 +1,129 @@
+// ConvNorm: the folded path computes what the formula says, and follows every change of its sources.
+#include "layers/conv_norm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/ops.h"
+#include "layers/optimizer.h"
+#include "tests/support/support.h"
+
+namespace coss::test {
+namespace {
+
+struct Case {
+  const char* name;
+  Device device;
+  DType dtype;
+  double tolerance;  // bf16: the folded weight is rounded once more
+};
+
+class ConvNormTest : public testing::TestWithParam<Case> {
+ protected:
+  ConvNormOptions options(bool depthwise) {
+    ConvNormOptions o = same_conv(8, depthwise ? 8 : 16, 3, 1, Activation::relu);
+    o.conv.depthwise = depthwise;
+    return o;
+  }
+
+  // act((conv(x, w) - mean) * gamma / sqrt(var + eps) + beta + residual) in double.
+  static std::vector<double> expected(Params& params, const ConvNormOptions& o, const Tensor& x,
+                                      const Tensor& residual) {
+    const Tensor x64 = convert(x, DType::f64, Device::reference);
+    std::vector<std::vector<double>> values;
+    for (const Params::Entry& entry : params.entries()) values.push_back(params.master(entry).to_doubles());
+    const Tensor w64 = convert(params.master(params.entries()[0]), DType::f64, Device::reference);
+    std::vector<double> y = conv2d(o.conv, Var(x64), Var(w64)).value.to_doubles();
+    const std::vector<double> add = residual.to_doubles();
+    const size_t channels = size_t(o.out);
+    for (size_t i = 0; i < y.size(); ++i) {
+      const size_t c = i % channels;
+      const double scale = values[1][c] / std::sqrt(values[4][c] + double(o.norm.eps));
+      y[i] = std::max((y[i] - values[3][c]) * scale + values[2][c] + add[i], 0.0);
+    }
+    return y;
+  }
+};
+
+TEST_P(ConvNormTest, EvalIsTheFormulaWithRunningStatistics) {
+  const Case& c = GetParam();
+  for (const bool depthwise : {false, true}) {
+    Params params;
+    const ConvNormOptions o = options(depthwise);
+    ConvNorm layer(Scope(params), "conv", "bn", o);
+    params.allocate(c.device, c.dtype, 3);
+    const Tensor x = random_tensor({4, 6, 6, 8}, c.dtype, c.device, 1);
+    const Tensor residual = random_tensor({4, 6, 6, o.out}, c.dtype, c.device, 2);
+    auto evaluate = [&] { return layer(Var(x), Mode::eval, Var(residual)).value; };
+    auto error = [&] { return normalised_error(evaluate().to_doubles(), expected(params, o, x, residual)); };
+    EXPECT_LT(error(), c.tolerance);
+    // Statistics change in training …
+    const std::vector<double> before = evaluate().to_doubles();
+    for (int i = 0; i < 5; ++i) layer(Var(x), Mode::train, Var(residual));
+    EXPECT_NE(before, evaluate().to_doubles());
+    EXPECT_LT(error(), c.tolerance);
+    // … and so may scale and shift, and the weights: the folded copies follow.
+    kernels(c.device).fill(context(c.device), 0.7, params.rest().value);
+    EXPECT_LT(error(), c.tolerance);
+    const Tensor drawn = random_tensor(params.weights().value.shape(), params.weights().value.dtype(), c.device, 9);
+    kernels(c.device).cast(context(c.device), drawn, params.weights().value);
+    params.refresh_compute();
+    EXPECT_LT(error(), c.tolerance);
+  }
+}
+
+TEST_P(ConvNormTest, RefoldsAfterAnOptimizerStep) {
+  const Case& c = GetParam();
+  Params params;
+  const ConvNormOptions o = options(false);
+  ConvNorm layer(Scope(params), "conv", "bn", o);
+  params.allocate(c.device, c.dtype, 3);
+  const Tensor x = random_tensor({4, 6, 6, 8}, c.dtype, c.device, 1);
+  const Tensor residual = random_tensor({4, 6, 6, o.out}, c.dtype, c.device, 2);
+  layer(Var(x), Mode::eval, Var(residual));
+  const auto optimizer = make_optimizer({}, params);
+  kernels(c.device).fill(context(c.device), 1, params.weights().grad);
+  std::vector<float> scalars(kScalarCount, 0);
+  scalars[kLearningRate] = 0.1f;
+  scalars[kGradScale] = scalars[kStep] = 1;
+  const Tensor host = Tensor::from(scalars, {kScalarCount}, Device::cpu);
+  optimizer->step(params, convert(host, accumulator_of(c.dtype), c.device));
+  const Tensor y = layer(Var(x), Mode::eval, Var(residual)).value;
+  EXPECT_LT(normalised_error(y.to_doubles(), expected(params, o, x, residual)), c.tolerance);
+}
+
+TEST_P(ConvNormTest, TrainingReachesEveryParameterAndTheInput) {
+  const Case& c = GetParam();
+  Params params;
+  ConvNorm layer(Scope(params), "conv", "bn", options(false));
+  params.allocate(c.device, c.dtype, 3);
+  Var x(random_tensor({4, 6, 6, 8}, c.dtype, c.device, 1), std::make_shared<Grad>());
+  Var residual(random_tensor({4, 6, 6, 16}, c.dtype, c.device, 2), std::make_shared<Grad>());
+  const Tensor labels = Tensor::from(std::vector<int32_t>{0, 1, 2, 3}, {4}, c.device);
+  Tape tape;
+  tape.backward(cross_entropy(mean_hw(layer(x, Mode::train, residual)), labels));
+  for (const Tensor& gradient : {params.weights().grad, params.rest().grad, x.grad->value, residual.grad->value}) {
+    double square = 0;
+    for (const double value : gradient.to_doubles()) square += value * value;
+    EXPECT_GT(square, 0);
+  }
+  EXPECT_EQ(x.grad->value.dtype(), c.dtype);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, ConvNormTest,
+                         testing::Values(Case{"reference_f64", Device::reference, DType::f64, 1e-12},
+                                         Case{"cpu_f32", Device::cpu, DType::f32, 1e-10},
+                                         Case{"cpu_bf16", Device::cpu, DType::bf16, 2e-4}),
+                         [](const auto& each) { return each.param.name; });
+
+TEST(ConvNorm, CountsMultiplications) {
+  Params params;
+  ConvNorm dense(Scope(params), "a", "b", same_conv(3, 64, 7, 2, Activation::relu));
+  Extent extent{224, 224};
+  EXPECT_EQ(dense.macs(extent), int64_t(112) * 112 * 64 * 49 * 3);
+  EXPECT_EQ(extent.height, 112);
+}
+
+}  // namespace
+}  // namespace coss::test

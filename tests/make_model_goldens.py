@@ -1,0 +1,57 @@
+"""Goldens of the models: logits, features and stages in eval mode; logits, gradients and statistics in train mode."""
+import torch
+
+from golden_networks import CIFAR_DEPTHS, IMAGENET_NAMES, Tapped, build
+from golden_support import fill, images, noise, save
+
+TRAINED = ["resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2"]
+# Keeps the activations of the un-normalised eval pass near 1: residual networks add up, MobileNetV2's chains shrink.
+GAIN = {"mobilenet_v2": 1.5}
+DEFAULT_GAIN = 0.7
+SLICE = 64
+
+
+def eval_goldens(name, net, size, out):
+    net.eval()
+    tapped = Tapped(net)
+    with torch.no_grad():
+        features, logits = tapped(images("images", 2, size))
+    out[f"{name}/eval/features"], out[f"{name}/eval/logits"] = features, logits
+    if tapped.stages:
+        rows = [torch.stack([stage.mean(), stage.square().mean().sqrt()]) for stage in tapped.stages]
+        out[f"{name}/eval/stages"] = torch.stack(rows)
+
+
+def train_goldens(name, net, size, out):
+    """The loss is sum(logits * u); MobileNetV2's drops at random before its classifier, so there it is
+    sum(features * u)."""
+    net.train()
+    features, logits = Tapped(net)(images("images", 4, size, seed=2))
+    target = features if name == "mobilenet_v2" else logits
+    loss = (target * noise("loss", target.shape)).sum()
+    loss.backward()
+    out[f"{name}/train/features"], out[f"{name}/train/loss"] = features, loss
+    if target is logits:
+        out[f"{name}/train/logits"] = logits
+    parameters = [(key, p) for key, p in net.named_parameters() if p.grad is not None]
+    for key, parameter in (parameters[0], parameters[len(parameters) // 2], *parameters[-3:-1]):
+        out[f"{name}/train/grad_norm/{key}"] = parameter.grad.norm()
+        out[f"{name}/train/grad/{key}"] = parameter.grad.flatten()[:SLICE]
+    buffers = [(key, b) for key, b in net.named_buffers() if "running" in key]
+    for key, buffer in (buffers[0], buffers[1], buffers[-2], buffers[-1]):
+        out[f"{name}/train/stat/{key}"] = buffer[:SLICE]
+
+
+def make(folder):
+    out = {}
+    for name in [*IMAGENET_NAMES, *CIFAR_DEPTHS]:
+        gain = GAIN.get(name, DEFAULT_GAIN)
+        size = 32 if name in CIFAR_DEPTHS else 64
+        net = build(name).double()
+        fill(net, seed=0, gain=gain)
+        out[f"{name}/gain"] = torch.tensor(gain)
+        out[f"{name}/size"] = torch.tensor(size)
+        eval_goldens(name, net, size, out)
+        if name in TRAINED:
+            train_goldens(name, net, size, out)
+    save(folder, "models", out)

@@ -1,0 +1,120 @@
+// The program as its users meet it: exit codes, messages, and JSON that stands alone on stdout.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/support/support.h"
+#include "tools/progress.h"
+
+namespace coss {
+namespace {
+
+struct Outcome {
+  int code = 0;
+  std::string out, err;
+};
+
+Outcome run(const std::string& arguments) {
+  const std::string folder = test::scratch_folder();
+  const std::string command =
+      std::string("'") + COSS_PROGRAM + "' " + arguments + " >'" + folder + "/out' 2>'" + folder + "/err' </dev/null";
+  const int status = std::system(command.c_str());
+  const auto read = [&](const char* name) {
+    std::stringstream text;
+    text << std::ifstream(folder + "/" + name).rdbuf();
+    return text.str();
+  };
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::string write_recipe(const std::string& text) {
+  const std::string path = test::scratch_folder() + "/recipe.json";
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST(Cli, VersionAndHelp) {
+  EXPECT_EQ(run("--version").code, 0);
+  EXPECT_TRUE(contains(run("--version").out, "coss 0."));
+  const Outcome help = run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* name : {"train", "eval", "embed", "mine", "models", "inspect", "draw", "bench"}) {
+    EXPECT_TRUE(contains(help.out, name)) << name;
+    const Outcome own = run(std::string(name) + " --help");
+    EXPECT_EQ(own.code, 0) << name;
+    EXPECT_TRUE(contains(own.out, "--help")) << name;
+    EXPECT_TRUE(own.err.empty()) << name << ": " << own.err;
+  }
+  for (const char* name :
+       {"train", "eval knn", "eval linear", "eval classify", "embed", "mine", "models", "inspect", "draw"})
+    EXPECT_TRUE(contains(run(std::string(name) + " --help").out, "Example:\n  coss ")) << name;
+  EXPECT_TRUE(contains(run("train --help").out, "schedule.learning_rate = "));
+}
+
+TEST(Cli, WrongUsageEndsWithTwo) {
+  struct Case {
+    const char* arguments;
+    const char* message;
+  };
+  for (const Case& c : {Case{"", "coss --help"}, Case{"trian x.json", "did you mean 'train'?"},
+                        Case{"eval kn", "did you mean 'knn'?"}, Case{"draw", "--out"},
+                        Case{"models --jsn", "did you mean '--json'?"}, Case{"draw --out x --classes 1", "--classes"},
+                        Case{"draw --out x --size big", "--size"}, Case{"eval", "eval --help"}}) {
+    const Outcome outcome = run(c.arguments);
+    EXPECT_EQ(outcome.code, 2) << c.arguments;
+    EXPECT_TRUE(outcome.out.empty()) << c.arguments;
+    EXPECT_TRUE(outcome.err.starts_with("coss: ")) << c.arguments << ": " << outcome.err;
+    EXPECT_TRUE(contains(outcome.err, c.message)) << c.arguments << ": " << outcome.err;
+  }
+}
+
+TEST(Cli, ErrorsEndWithOneAndSayWhy) {
+  const Outcome missing = run("inspect no_such_file.pth --json");
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_TRUE(missing.out.empty());
+  EXPECT_TRUE(missing.err.starts_with("coss: ") && contains(missing.err, "no_such_file.pth")) << missing.err;
+
+  const std::string recipe = write_recipe(R"({"train": {"btch": 1}, "sed": 3})"), out = test::scratch_folder() + "/run";
+  const Outcome unknown = run("train " + recipe + " data.pat=x --out " + out);
+  EXPECT_EQ(unknown.code, 1);
+  for (const char* part : {"'train.batch'", "'seed'", "'data.path'", "3 mistakes"})
+    EXPECT_TRUE(contains(unknown.err, part)) << part << " in: " << unknown.err;
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(Cli, JsonStandsAlone) {
+  const auto models = nlohmann::json::parse(run("models --json").out).at("models");
+  bool found = false;
+  for (const auto& model : models)
+    if (model.at("name") == "resnet18") {
+      found = true;
+      EXPECT_EQ(model.at("parameters"), 11689512);  // torchvision's
+      EXPECT_EQ(model.at("feature_width"), 512);
+    }
+  EXPECT_TRUE(found);
+
+  const std::string images = test::scratch_folder() + "/images";
+  const Outcome drawn = run("draw --json --classes 2 --per-class 3 --test-per-class 1 --out " + images);
+  EXPECT_EQ(drawn.code, 0) << drawn.err;
+  EXPECT_EQ(nlohmann::json::parse(drawn.out).at("train"), 6);
+  EXPECT_TRUE(drawn.err.empty()) << drawn.err;
+}
+
+TEST(Progress, Line) {
+  const ProgressState state{120, 2000, {{"loss", -1.25}}, 0.03, 1234.4, 0.02, 62};
+  EXPECT_EQ(format_progress(state), "step 120/2000  loss -1.25  lr 0.03  1234 img/s  wait 2 %  left 1:02");
+  EXPECT_EQ(format_duration(3723), "1:02:03");
+  EXPECT_EQ(format_duration(-1), "?");
+}
+
+}  // namespace
+}  // namespace coss

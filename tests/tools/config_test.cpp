@@ -1,0 +1,137 @@
+// Recipes: what is read, what is refused and in which words.
+#include "tools/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/check.h"
+#include "tests/support/support.h"
+
+namespace coss {
+namespace {
+
+const char* const kRecipe = R"({
+  // a comment
+  "seed": 7,
+  "data": {"path": "images", "image_size": 32, "augmentation": "cifar", "mean": [0.5, 0.25, 0.125]},
+  "teacher": {"model": "resnet56_cifar", "weights": "t.th"},
+  "student": {"model": "resnet20_cifar"}, /* another */
+  "neighbours": {"nearest": 15, "pool": 31},
+  "train": {"batch": 256},
+  "schedule": {"name": "step", "learning_rate": 0.03, "milestones": [30, 60]}
+})";
+
+std::string complaint(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    parse_config(text, "recipe.json", overrides);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Config, ReadsValuesCommentsAndDefaults) {
+  const Config config = parse_config(kRecipe, "recipe.json", {});
+  EXPECT_EQ(config.seed, 7u);
+  EXPECT_EQ(config.data.image_size, 32);
+  EXPECT_FLOAT_EQ(config.data.normalisation.mean[1], 0.25f);
+  EXPECT_FLOAT_EQ(config.data.normalisation.stddev[0], 0.229f);
+  EXPECT_EQ(config.schedule.base, 0.03);
+  EXPECT_EQ(config.schedule.milestones, (std::vector<double>{30, 60}));
+  EXPECT_EQ(config.anchors(), 16);
+  EXPECT_EQ(config.method.name, "coss");
+}
+
+TEST(Config, OverridesWin) {
+  const Config config = parse_config(kRecipe, "recipe.json",
+                                     {"train.max_steps=1e3", "data.path=a=b", "schedule.milestones=1,2.5",
+                                      "data.stddev=[1,2,3]", "optimizer.nesterov=true", "optimizer.weight_decay=1e-4"});
+  EXPECT_EQ(config.train.max_steps, 1000);
+  EXPECT_EQ(config.data.path, "a=b");
+  EXPECT_EQ(config.schedule.milestones, (std::vector<double>{1, 2.5}));
+  EXPECT_FLOAT_EQ(config.data.normalisation.stddev[2], 3);
+  EXPECT_TRUE(config.optimizer.nesterov);
+  EXPECT_FLOAT_EQ(config.optimizer.weight_decay, 1e-4f);
+}
+
+TEST(Config, ListsAllUnknownKeysWithTheNearest) {
+  const std::string text = complaint(R"({"sede": 1, "trian": {"batch": 3}, "data": {"pth": "x"}})",
+                                     {"schedule.learning_rat=1", "train.learning_rate=2", "nonsense"});
+  EXPECT_TRUE(contains(text, "recipe.json: 6 mistakes")) << text;
+  for (const char* part :
+       {"'sede'; did you mean 'seed'?", "'trian'", "'data.pth'; did you mean 'data.path'?",
+        "'schedule.learning_rat'; did you mean 'schedule.learning_rate'?",
+        "'train.learning_rate'; did you mean 'schedule.learning_rate'?", "'nonsense' is no override"})
+    EXPECT_TRUE(contains(text, part)) << part << " in: " << text;
+}
+
+TEST(Config, NamesKeyAndValueOfAWrongType) {
+  const std::string text =
+      complaint(R"({"seed": -1, "train": {"batch": "many", "epochs": 1.5}, "data": {"mean": [1, 2]}, "student": 3})");
+  for (const char* part :
+       {"seed must be a whole number of at least 0, found -1", "train.batch must be a whole number, found \"many\"",
+        "train.epochs must be a whole number, found 1.5", "data.mean must be a list of three numbers, found [1,2]",
+        "student is a group of keys"})
+    EXPECT_TRUE(contains(text, part)) << part << " in: " << text;
+  EXPECT_TRUE(contains(complaint(kRecipe, {"threads=99999999999"}), "threads must be a whole number"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"schedule.learning_rate=fast"}), "must be a number, found \"fast\""));
+}
+
+TEST(Config, RefusesValuesThatDoNotFitTogether) {
+  EXPECT_TRUE(contains(complaint(kRecipe, {"train.batch=100"}), "train.batch = 100 is no multiple of"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbours.pool=3"}), "neighbours.pool is 3"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"train.accumulate=3"}), "train.accumulate = 3"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"student.model=resnet5"}), "resnet"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"method.name=cos"}), "coss"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"data.augmentation=cifr"}), "cifar"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"dtype=fp12"}), "dtype is 'fp12'; known: fp32, bf16"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"teacher.weights="}), "teacher.weights=FILE"));
+  EXPECT_TRUE(contains(complaint("{}"), "data.path is empty"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbours.nearest=-1"}), "neighbours.nearest is -1"));
+}
+
+TEST(Config, RefusesHostileText) {
+  const std::string deep(100000, '[');
+  for (const std::string& text :
+       {std::string(), std::string("{"), std::string("[1]"), std::string("{\"seed\": 1} x"), deep, "{\"seed\":" + deep,
+        std::string("{\"seed\": 1, \"seed\": 2}"), std::string("\x80\xff{}"), std::string("{\"seed\": 1e999}")})
+    EXPECT_TRUE(contains(complaint(text), "recipe.json")) << text.substr(0, 40);
+  EXPECT_THROW(load_config("/", {}), Error);
+  EXPECT_THROW(load_config("no/such/file.json", {}), Error);
+}
+
+TEST(Config, PrintsWhatItReads) {
+  const Config config = parse_config(kRecipe, "recipe.json", {"optimizer.weight_decay=0.0001"});
+  const std::string text = to_json(config);
+  EXPECT_TRUE(contains(text, "\"weight_decay\": 0.0001")) << text;
+  const Config again = parse_config(text, "config.json", {});
+  EXPECT_EQ(to_json(again), text);
+  EXPECT_TRUE(differences(config, again).empty());
+  EXPECT_TRUE(contains(config_help(), "schedule.hold_epochs = 0"));
+}
+
+TEST(Config, DifferencesLeaveOutHowARunIsWatched) {
+  const Config before = parse_config(kRecipe, "recipe.json", {});
+  const Config after =
+      parse_config(kRecipe, "recipe.json",
+                   {"threads=3", "data.workers=9", "log.every_steps=1", "checkpoint.keep=9", "train.batch=512"});
+  EXPECT_EQ(differences(before, after), (std::vector<std::string>{"train.batch: 256 -> 512"}));
+}
+
+// Every recipe that is handed out must be readable; paths that the user has to give are given here.
+TEST(Config, ReadsEveryRecipe) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(COSS_GOLDENS) + "/../../recipes")) {
+    if (entry.path().extension() != ".json") continue;
+    ++count;
+    EXPECT_NO_THROW(load_config(entry.path(), {"data.path=images", "teacher.weights=teacher.pth"})) << entry.path();
+  }
+  EXPECT_GE(count, 5);
+}
+
+}  // namespace
+}  // namespace coss

@@ -1,0 +1,39 @@
+// What the sub-commands share: common options, the look of their help, and the ways to end.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "engine/types.h"
+
+namespace coss {
+
+struct CommonOptions {
+  std::string dtype = "fp32", device = "cpu";
+  int threads = 0;      // 0: one per core
+  int64_t batch = 256;  // images at a time
+  bool json = false;
+
+  DType compute() const { return parse_dtype(dtype); }
+  Device place() const { return parse_device(device); }
+};
+
+// --dtype --device --threads --batch --json. The options must live until the program has run.
+void add_common(CLI::App& command, CommonOptions& options);
+// --json alone, for commands that compute nothing.
+void add_json(CLI::App& command, CommonOptions& options);
+// Sets the threads of the CPU kernels and checks that the device exists. Call it first in a command's callback.
+void apply(const CommonOptions& options);
+
+// The last paragraph of a command's help.
+void add_example(CLI::App& command, const std::string& example);
+
+// Ends the program with this code and no further message (a training run that was asked to stop).
+struct Exit {
+  int code = 0;
+};
+
+// What main() does: builds the command line, runs one command, turns errors into messages and exit codes
+// (0 done, 1 an Error, 2 wrong usage).
+int run_program(int argc, const char* const* argv);
+
+}  // namespace coss

@@ -1,0 +1,19 @@
+// The sub-commands of the program. Each adds itself with its options, and a callback that runs it.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace coss {
+
+void add_train(CLI::App& program);
+void add_eval(CLI::App& program);
+void add_embed(CLI::App& program);
+void add_mine(CLI::App& program);
+void add_models(CLI::App& program);
+void add_inspect(CLI::App& program);
+void add_draw(CLI::App& program);
+void add_bench(CLI::App& program);
+
+}  // namespace coss

@@ -1,0 +1,451 @@
+// The table of recipe keys, and everything that follows from it.
+#include "tools/config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <variant>
+
+#include "data/augment.h"
+#include "engine/text.h"
+
+namespace coss {
+
+namespace {
+
+using Json = nlohmann::json;
+using Triple = float[3];
+using Target =
+    std::variant<bool*, int*, int64_t*, uint64_t*, float*, double*, std::string*, Triple*, std::vector<double>*>;
+
+struct Key {
+  const char* name;
+  Target target;
+  const char* help;
+};
+
+// The table: every key of a recipe. A default is what a fresh Config holds.
+std::vector<Key> keys(Config& c) {
+  return {
+      {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbours"},
+      {"device", &c.device, "cpu | cuda"},
+      {"dtype", &c.dtype, "of activations and weights: fp32 | bf16"},
+      {"threads", &c.threads, "of the CPU kernels; 0: one per core"},
+
+      {"data.path", &c.data.path, "CIFAR binaries, a folder of images or of class folders, or a list file"},
+      {"data.image_size", &c.data.image_size, "pixels, height and width"},
+      {"data.augmentation", &c.data.augmentation, "moco_v1 | moco_v2 | swav | simclr | weak | cifar | eval"},
+      {"data.workers", &c.data.workers, "threads that decode images"},
+      {"data.mean", &c.data.normalisation.mean, "of red, green and blue, subtracted from pixels in [0, 1]"},
+      {"data.stddev", &c.data.normalisation.stddev, "of red, green and blue, divides after that"},
+
+      {"teacher.model", &c.teacher.model, "see `coss models`; empty where the method has no teacher"},
+      {"teacher.weights", &c.teacher.weights, "checkpoint of the teacher"},
+      {"student.model", &c.student.model, "see `coss models`"},
+      {"student.weights", &c.student.weights, "checkpoint to start from; empty: random initial values"},
+      {"student.classes", &c.student.classes, "of its classifier; 0: those of the data if the method needs labels"},
+
+      {"method.name", &c.method.name, "coss | supervised"},
+      {"method.student_temperature", &c.method.student_temperature, "coss: the loss is divided by both temperatures"},
+      {"method.teacher_temperature", &c.method.teacher_temperature, "coss: the loss is divided by both temperatures"},
+      {"method.row_weight", &c.method.row_weight, "coss: weight of the term per image"},
+      {"method.column_weight", &c.method.column_weight, "coss: weight of the term per feature dimension"},
+      {"method.head_hidden", &c.method.head_hidden, "coss: width of the hidden layer of the student's head"},
+
+      {"neighbours.file", &c.neighbours.file, ".npy of `coss mine`; empty: mined with the teacher first"},
+      {"neighbours.nearest", &c.neighbours.nearest, "neighbours that join each anchor; 0: none"},
+      {"neighbours.pool", &c.neighbours.pool, "they are drawn from this many nearest"},
+
+      {"train.batch", &c.train.batch, "images per step, anchors and neighbours together"},
+      {"train.epochs", &c.train.epochs, "passes over the data, as anchors"},
+      {"train.max_steps", &c.train.max_steps, "stop after this many steps; 0: after train.epochs"},
+      {"train.accumulate", &c.train.accumulate, "parts into which a step's batch is split to save memory"},
+      {"train.clip_norm", &c.train.clip_norm, "largest norm of the gradient; 0: no limit"},
+      {"train.ema_decay", &c.train.ema_decay, "of the moving average of the parameters; 0: none"},
+
+      {"optimizer.name", &c.optimizer.name, "sgd | adamw | lars"},
+      {"optimizer.weight_decay", &c.optimizer.weight_decay, "of convolution and linear weights"},
+      {"optimizer.decay_rest", &c.optimizer.decay_rest, "norm parameters and biases decay too"},
+      {"optimizer.momentum", &c.optimizer.momentum, "sgd, lars"},
+      {"optimizer.nesterov", &c.optimizer.nesterov, "sgd"},
+      {"optimizer.beta1", &c.optimizer.beta1, "adamw"},
+      {"optimizer.beta2", &c.optimizer.beta2, "adamw"},
+      {"optimizer.eps", &c.optimizer.eps, "adamw"},
+      {"optimizer.trust", &c.optimizer.trust, "lars"},
+
+      {"schedule.name", &c.schedule.name, "constant | step | cosine"},
+      {"schedule.learning_rate", &c.schedule.base, "the full learning rate"},
+      {"schedule.final", &c.schedule.final, "cosine: learning rate at the end"},
+      {"schedule.per_epoch", &c.schedule.per_epoch, "the rate changes between epochs only, else at every step"},
+      {"schedule.warmup_epochs", &c.schedule.warmup_epochs, "length of the linear warm-up; may be a fraction"},
+      {"schedule.warmup_start", &c.schedule.warmup_start, "learning rate at its start"},
+      {"schedule.hold_epochs", &c.schedule.hold_epochs, "cosine: epochs at the full rate before the curve is followed"},
+      {"schedule.milestones", &c.schedule.milestones, "step: epochs at which the rate is multiplied"},
+      {"schedule.factor", &c.schedule.factor, "step: by this"},
+
+      {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: only at the end"},
+      {"checkpoint.keep", &c.checkpoint.keep, "the newest this many; 0: all"},
+      {"log.every_steps", &c.log.every_steps, "steps between two lines of the log"},
+      {"knn.every_epochs", &c.knn.every_epochs, "kNN check of the student's features; 0: off"},
+      {"knn.every_steps", &c.knn.every_steps, "the same, counted in steps; 0: off"},
+      {"knn.k", &c.knn.k, "neighbours that vote in the check"},
+  };
+}
+
+// How a run is watched and fed; none of it changes a weight.
+bool is_harmless(const std::string& name) {
+  for (const char* prefix : {"log.", "checkpoint.", "knn."})
+    if (name.starts_with(prefix)) return true;
+  return name == "threads" || name == "data.workers";
+}
+
+// --- one value ---------------------------------------------------------------------------------------------------
+
+// A float written as JSON must read back as typed: 0.03, not 0.029999999329447746.
+double shortest(float value) { return std::stod(fmt::format("{}", value)); }
+
+Json json_of(const Target& target) {
+  return std::visit(
+      [](auto* value) -> Json {
+        using T = std::remove_pointer_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, Triple>)
+          return Json{shortest((*value)[0]), shortest((*value)[1]), shortest((*value)[2])};
+        else if constexpr (std::is_same_v<T, float>)
+          return shortest(*value);
+        else
+          return *value;
+      },
+      target);
+}
+
+const char* wanted(const Target& target) {
+  return std::visit(
+      [](auto* value) -> const char* {
+        using T = std::remove_pointer_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, bool>) return "true or false";
+        if constexpr (std::is_same_v<T, uint64_t>) return "a whole number of at least 0";
+        if constexpr (std::is_same_v<T, int> || std::is_same_v<T, int64_t>) return "a whole number";
+        if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) return "a number";
+        if constexpr (std::is_same_v<T, std::string>) return "a text";
+        if constexpr (std::is_same_v<T, Triple>) return "a list of three numbers";
+        return "a list of numbers";
+      },
+      target);
+}
+
+template <class T>
+bool read_integer(const Json& json, T& value) {
+  if (json.is_number_unsigned()) {
+    const auto number = json.get<uint64_t>();
+    if (number > uint64_t(std::numeric_limits<T>::max())) return false;
+    value = T(number);
+    return true;
+  }
+  if (json.is_number_integer()) {  // negative
+    const auto number = json.get<int64_t>();
+    if (std::is_unsigned_v<T> || number < int64_t(std::numeric_limits<T>::min())) return false;
+    value = T(number);
+    return true;
+  }
+  if (!json.is_number_float()) return false;
+  const double number = json.get<double>();  // 1e3 is a whole number too
+  if (number != std::floor(number) || std::abs(number) > 1e9 || (std::is_unsigned_v<T> && number < 0)) return false;
+  value = T(number);
+  return true;
+}
+
+bool read(const Json& json, const Target& target) {
+  return std::visit(
+      [&](auto* value) {
+        using T = std::remove_pointer_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, bool>) {
+          if (json.is_boolean()) *value = json.get<bool>();
+          return json.is_boolean();
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          if (json.is_string()) *value = json.get<std::string>();
+          return json.is_string();
+        } else if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+          if (json.is_number()) *value = T(json.get<double>());
+          return json.is_number() && std::isfinite(*value);
+        } else if constexpr (std::is_integral_v<T>) {
+          return read_integer(json, *value);
+        } else {
+          if (!json.is_array() || (std::is_same_v<T, Triple> && json.size() != 3)) return false;
+          for (const Json& item : json)
+            if (!item.is_number()) return false;
+          if constexpr (std::is_same_v<T, Triple>)
+            for (size_t i = 0; i < 3; ++i) (*value)[i] = float(json[i].get<double>());
+          else
+            *value = json.get<std::vector<double>>();
+          return true;
+        }
+      },
+      target);
+}
+
+// --- a whole recipe ----------------------------------------------------------------------------------------------
+
+// Applies values to keys and collects what is wrong with them.
+class Reader {
+ public:
+  explicit Reader(Config& config) : keys_(keys(config)) {}
+
+  void object(const Json& json, const std::string& prefix) {
+    for (const auto& [word, value] : json.items()) {
+      const std::string name = prefix + word;
+      if (value.is_object() && is_group(name))
+        object(value, name + ".");
+      else
+        set(name, value);
+    }
+  }
+
+  void override(const std::string& text) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      complaints.push_back(fmt::format("'{}' is no override: write key.sub=value", text));
+      return;
+    }
+    const std::string name = text.substr(0, equals), value = text.substr(equals + 1);
+    const Key* key = find(name);
+    if (!key) {
+      unknown(name);
+    } else if (std::holds_alternative<std::string*>(key->target)) {
+      set(name, value);
+    } else {
+      const bool bare_list = wanted(key->target)[2] == 'l' && !value.starts_with('[');
+      const Json json = Json::parse(bare_list ? "[" + value + "]" : value, nullptr, false);
+      set(name, json.is_discarded() ? Json(value) : json);
+    }
+  }
+
+  std::vector<std::string> complaints;
+
+ private:
+  const Key* find(const std::string& name) const {
+    for (const Key& key : keys_)
+      if (name == key.name) return &key;
+    return nullptr;
+  }
+
+  bool is_group(const std::string& name) const {
+    return std::any_of(keys_.begin(), keys_.end(),
+                       [&](const Key& key) { return std::string(key.name).starts_with(name + "."); });
+  }
+
+  void set(const std::string& name, const Json& value) {
+    const Key* key = find(name);
+    if (!key) {
+      unknown(name);
+    } else if (!read(value, key->target)) {
+      std::string shown = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+      if (shown.size() > 60) shown = shown.substr(0, 57) + "...";
+      complaints.push_back(fmt::format("{} must be {}, found {}", name, wanted(key->target), shown));
+    }
+  }
+
+  void unknown(const std::string& name) {
+    if (is_group(name)) {
+      complaints.push_back(fmt::format("{} is a group of keys, not a value", name));
+      return;
+    }
+    std::vector<std::string> names;
+    std::string guess;
+    for (const Key& key : keys_) {
+      names.push_back(key.name);
+      // The right word in the wrong group.
+      const std::string full = key.name, leaf = name.substr(name.rfind('.') + 1);
+      if (full.substr(full.rfind('.') + 1) == leaf) guess = full;
+    }
+    if (const std::string near = nearest(name, names); !near.empty()) guess = near;
+    std::string shown = name.size() > 60 ? name.substr(0, 57) + "..." : name;
+    complaints.push_back(fmt::format("unknown key '{}'", shown) +
+                         (guess.empty() ? "" : fmt::format("; did you mean '{}'?", guess)));
+  }
+
+  std::vector<Key> keys_;
+};
+
+void fail(const std::string& origin, const std::vector<std::string>& complaints) {
+  if (complaints.size() == 1) throw Error(fmt::format("{}: {}", origin, complaints[0]));
+  throw Error(fmt::format("{}: {} mistakes\n  {}", origin, complaints.size(), fmt::join(complaints, "\n  ")));
+}
+
+// JSON with comments. A key that stands twice in one object is refused: only one of the two values could be meant.
+Json parse_json(const std::string& text, const std::string& origin) {
+  std::vector<std::set<std::string>> open;
+  std::string repeated;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+    COSS_CHECK(depth < 16, fmt::format("{} is no valid recipe: nested too deeply", origin));
+    if (event == Json::parse_event_t::object_start) open.emplace_back();
+    if (event == Json::parse_event_t::object_end) open.pop_back();
+    if (event == Json::parse_event_t::key && !open.back().insert(value.get<std::string>()).second)
+      repeated = value.get<std::string>();
+    return true;
+  };
+  Json json;
+  try {
+    json = Json::parse(text, watch, true, true);
+  } catch (const Json::exception& error) {
+    std::string what = error.what();
+    if (const size_t end = what.find("] "); end != std::string::npos) what = what.substr(end + 2);
+    throw Error(fmt::format("{} is no valid recipe: {}", origin, what));
+  }
+  COSS_CHECK(repeated.empty(), fmt::format("{}: key '{}' stands there twice", origin, repeated));
+  COSS_CHECK(json.is_object(), fmt::format("{} is no valid recipe: it must be one JSON object {{...}}", origin));
+  return json;
+}
+
+}  // namespace
+
+Config parse_config(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides) {
+  Config config;
+  Reader reader(config);
+  reader.object(parse_json(text, origin), "");
+  for (const std::string& item : overrides) reader.override(item);
+  if (!reader.complaints.empty()) fail(origin, reader.complaints);
+  check(config);
+  return config;
+}
+
+Config load_config(const std::string& file, const std::vector<std::string>& overrides) {
+  constexpr size_t kLargest = size_t(1) << 20;
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(kLargest + 1, '\0');
+  stream.read(text.data(), std::streamsize(text.size()));
+  COSS_CHECK(stream.gcount() > 0 || stream.eof(), fmt::format("cannot read recipe {}", file));
+  COSS_CHECK(size_t(stream.gcount()) <= kLargest, fmt::format("{} is no recipe: larger than 1 MiB", file));
+  text.resize(size_t(stream.gcount()));
+  return parse_config(text, file, overrides);
+}
+
+void check(const Config& c) {
+  std::vector<std::string> complaints;
+  const auto need = [&](bool holds, std::string complaint) {
+    if (!holds) complaints.push_back(std::move(complaint));
+  };
+  const auto one_of = [&](const char* key, const std::string& value, const std::vector<std::string>& known) {
+    if (std::find(known.begin(), known.end(), value) == known.end())
+      complaints.push_back(fmt::format("{} is '{}'; known: {}", key, value, fmt::join(known, ", ")));
+  };
+  // Runs a look-up that throws an Error with the known names.
+  const auto look_up = [&](const char* key, const auto& find) {
+    try {
+      find();
+    } catch (const Error& error) {
+      complaints.push_back(fmt::format("{}: {}", key, error.what()));
+    }
+  };
+
+  one_of("device", c.device, {"cpu", "cuda"});
+  one_of("dtype", c.dtype, {"fp32", "bf16"});
+  one_of("optimizer.name", c.optimizer.name, optimizer_names());
+  one_of("schedule.name", c.schedule.name, schedule_names());
+  look_up("data.augmentation", [&] { find_augmentation(c.data.augmentation); });
+  need(!c.data.path.empty(), "data.path is empty: add data.path=FOLDER");
+  need(!c.student.model.empty(), "student.model is empty: add student.model=NAME (see `coss models`)");
+  if (!c.student.model.empty()) look_up("student.model", [&] { find_model(c.student.model); });
+  if (!c.teacher.model.empty()) look_up("teacher.model", [&] { find_model(c.teacher.model); });
+  look_up("method.name", [&] {
+    if (!find_method(c.method.name).needs_teacher) return;
+    need(!c.teacher.model.empty(), fmt::format("method {} needs a teacher: add teacher.model=NAME", c.method.name));
+    need(!c.teacher.weights.empty(), fmt::format("method {} needs a teacher: add teacher.weights=FILE", c.method.name));
+  });
+
+  const auto at_least = [&](const char* key, auto value, double least) {
+    need(double(value) >= least, fmt::format("{} is {}; it must be at least {}", key, value, least));
+  };
+  at_least("threads", c.threads, 0);
+  at_least("data.image_size", c.data.image_size, 8);
+  need(c.data.image_size <= 4096, fmt::format("data.image_size is {}; at most 4096", c.data.image_size));
+  at_least("data.workers", c.data.workers, 1);
+  for (float stddev : c.data.normalisation.stddev) need(stddev > 0, "data.stddev must be above 0");
+  at_least("student.classes", c.student.classes, 0);
+  need(c.method.student_temperature > 0, "method.student_temperature must be above 0");
+  need(c.method.teacher_temperature > 0, "method.teacher_temperature must be above 0");
+  at_least("method.head_hidden", c.method.head_hidden, 1);
+  at_least("train.batch", c.train.batch, 1);
+  at_least("train.epochs", c.train.epochs, 1);
+  at_least("train.max_steps", c.train.max_steps, 0);
+  at_least("train.accumulate", c.train.accumulate, 1);
+  at_least("train.clip_norm", c.train.clip_norm, 0);
+  need(c.train.ema_decay >= 0 && c.train.ema_decay < 1, "train.ema_decay must be at least 0 and below 1");
+  at_least("optimizer.weight_decay", c.optimizer.weight_decay, 0);
+  need(c.optimizer.momentum >= 0 && c.optimizer.momentum < 1, "optimizer.momentum must be at least 0 and below 1");
+  at_least("schedule.learning_rate", c.schedule.base, 0);
+  at_least("schedule.warmup_epochs", c.schedule.warmup_epochs, 0);
+  at_least("schedule.hold_epochs", c.schedule.hold_epochs, 0);
+  at_least("checkpoint.every_steps", c.checkpoint.every_steps, 0);
+  at_least("checkpoint.keep", c.checkpoint.keep, 0);
+  at_least("log.every_steps", c.log.every_steps, 1);
+  at_least("knn.every_epochs", c.knn.every_epochs, 0);
+  at_least("knn.every_steps", c.knn.every_steps, 0);
+  at_least("knn.k", c.knn.k, 1);
+
+  const int64_t nearest = c.neighbours.nearest;
+  at_least("neighbours.nearest", nearest, 0);
+  if (nearest > 0) {
+    need(c.neighbours.pool >= nearest,
+         fmt::format("neighbours.pool is {}; it must be at least neighbours.nearest = {}", c.neighbours.pool, nearest));
+    need(c.train.batch % (1 + nearest) == 0,
+         fmt::format("train.batch = {} is no multiple of 1 + neighbours.nearest = {}", c.train.batch, 1 + nearest));
+    need(!c.neighbours.file.empty() || !c.teacher.model.empty(),
+         "neighbours.nearest needs neighbours.file or a teacher to mine with");
+  }
+  if (nearest >= 0 && c.train.accumulate >= 1)
+    need(c.anchors() % c.train.accumulate == 0,
+         fmt::format("train.accumulate = {} does not divide the step's {} {}", c.train.accumulate, c.anchors(),
+                     nearest > 0 ? "anchors" : "images"));
+  if (!complaints.empty()) fail("recipe", complaints);
+}
+
+std::string to_json(const Config& config) {
+  Config copy = config;
+  std::string text = "{", group;
+  for (const Key& key : keys(copy)) {
+    const std::string name = key.name;
+    const size_t dot = name.find('.');
+    const std::string prefix = dot == std::string::npos ? "" : name.substr(0, dot);
+    const bool first = text.back() == '{';
+    if (prefix != group) {
+      if (!group.empty()) text += "\n  }";
+      text += fmt::format(",\n  \"{}\": {{", prefix);
+      group = prefix;
+    } else if (!first) {
+      text += ",";
+    }
+    const std::string value = json_of(key.target).dump(-1, ' ', false, Json::error_handler_t::replace);
+    text += fmt::format("\n{}\"{}\": {}", prefix.empty() ? "  " : "    ", prefix.empty() ? name : name.substr(dot + 1),
+                        value);
+  }
+  return text + (group.empty() ? "\n}\n" : "\n  }\n}\n");
+}
+
+std::string config_help() {
+  Config defaults;
+  std::string text = "Keys of a recipe, with their defaults:\n";
+  for (const Key& key : keys(defaults))
+    text += fmt::format("  {:<42} {}\n", fmt::format("{} = {}", key.name, json_of(key.target).dump()), key.help);
+  return text;
+}
+
+std::vector<std::string> differences(const Config& before, const Config& after) {
+  Config a = before, b = after;
+  const std::vector<Key> old_keys = keys(a), new_keys = keys(b);
+  std::vector<std::string> changed;
+  for (size_t i = 0; i < old_keys.size(); ++i) {
+    const Json was = json_of(old_keys[i].target), is = json_of(new_keys[i].target);
+    if (was != is && !is_harmless(old_keys[i].name))
+      changed.push_back(fmt::format("{}: {} -> {}", old_keys[i].name, was.dump(), is.dump()));
+  }
+  return changed;
+}
+
+}  // namespace coss

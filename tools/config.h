@@ -1,0 +1,101 @@
+// Config: a training recipe. Defaults are here; the one table of its keys is in config.cpp, and parsing, overrides,
+// error messages, printing and the help listing all come from it.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "engine/kernel_params.h"
+#include "layers/optimizer.h"
+#include "layers/schedule.h"
+#include "losses/method.h"
+
+namespace coss {
+
+struct DataConfig {
+  std::string path;
+  int64_t image_size = 224;
+  std::string augmentation = "moco_v2";
+  int workers = 2;
+  Normalisation normalisation;  // keys data.mean and data.stddev
+};
+
+struct TeacherConfig {
+  std::string model;  // empty: the method has none
+  std::string weights;
+};
+
+struct StudentConfig {
+  std::string model;
+  std::string weights;  // empty: random initial values
+  int64_t classes = 0;  // of the student's own classifier; 0: those of the data if the method needs labels, else none
+};
+
+struct NeighboursConfig {
+  std::string file;     // .npy of `coss mine`; empty: mined with the teacher before the first step
+  int64_t nearest = 0;  // neighbours per anchor; 0: a plain shuffled batch
+  int64_t pool = 31;    // they are drawn from this many nearest
+};
+
+struct TrainConfig {
+  int64_t batch = 256;     // images per step, anchors and neighbours together
+  int64_t epochs = 100;    // of anchors
+  int64_t max_steps = 0;   // stop after this many steps; 0: after `epochs`
+  int64_t accumulate = 1;  // a step is this many batches of batch / accumulate images
+  double clip_norm = 0;    // 0: off
+  double ema_decay = 0;    // 0: off
+};
+
+struct CheckpointConfig {
+  int64_t every_steps = 1000;  // 0: only at the end
+  int64_t keep = 2;            // the newest this many; 0: all
+};
+
+struct LogConfig {
+  int64_t every_steps = 20;
+};
+
+struct KnnConfig {
+  int64_t every_epochs = 0, every_steps = 0;  // 0: off
+  int64_t k = 20;
+};
+
+struct Config {
+  uint64_t seed = 0;
+  std::string device = "cpu", dtype = "bf16";
+  int threads = 0;  // 0: one per core
+  DataConfig data;
+  TeacherConfig teacher;
+  StudentConfig student;
+  MethodOptions method;
+  NeighboursConfig neighbours;
+  TrainConfig train;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  CheckpointConfig checkpoint;
+  LogConfig log;
+  KnnConfig knn;
+
+  // Images that start a neighbourhood in each step: train.batch / (1 + neighbours.nearest).
+  int64_t anchors() const { return train.batch / (1 + neighbours.nearest); }
+};
+
+// The recipe in `file` (JSON; // and /* */ comments) with "key.sub=value" overrides applied and check() done. Every
+// unknown key and every value of a wrong type is named in one Error.
+Config load_config(const std::string& file, const std::vector<std::string>& overrides);
+// The same from text; `origin` names it in messages.
+Config parse_config(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides);
+
+// What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.
+void check(const Config& config);
+
+// The resolved recipe, every key in the order of the table.
+std::string to_json(const Config& config);
+
+// One line per key with its default: the footer of `coss train --help`.
+std::string config_help();
+
+// "schedule.learning_rate: 0.03 -> 0.1" for each key that changes what is computed; the keys that only change how a run
+// is watched (log, checkpoint, knn) or fed (threads, data.workers) are left out.
+std::vector<std::string> differences(const Config& before, const Config& after);
+
+}  // namespace coss

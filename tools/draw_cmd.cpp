@@ -1,0 +1,59 @@
+// `coss draw`: a small image set to try everything with.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tools/command.h"
+#include "tools/commands.h"
+#include "tools/draw.h"
+
+namespace coss {
+
+namespace {
+
+struct DrawCommand {
+  CommonOptions common;
+  DrawOptions draw;
+  std::string out;
+};
+
+void run_draw(const DrawCommand& options) {
+  draw_folder(options.draw, options.out);
+  const int train = options.draw.classes * options.draw.per_class;
+  const int test = options.draw.classes * options.draw.test_per_class;
+  if (options.common.json) {
+    const nlohmann::ordered_json json{
+        {"out", options.out}, {"classes", options.draw.classes}, {"train", train}, {"test", test}};
+    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  } else {
+    fmt::print("{}: {} training and {} test images of {} classes\n", options.out, train, test, options.draw.classes);
+  }
+}
+
+}  // namespace
+
+void add_draw(CLI::App& program) {
+  auto options = std::make_shared<DrawCommand>();
+  DrawOptions& draw = options->draw;
+  CLI::App* command = program.add_subcommand("draw", "Draw a small labelled image set: textured shapes as JPEG files");
+  command->add_option("--out", options->out, "Folder to make, with train/ and val/")->required();
+  command->add_option("--classes", draw.classes, "Classes")
+      ->check(CLI::Range(2, kMostDrawnClasses))
+      ->capture_default_str();
+  command->add_option("--per-class", draw.per_class, "Training images of each class")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--test-per-class", draw.test_per_class, "Test images of each class")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
+  command->add_option("--size", draw.size, "Pixels, height and width")
+      ->check(CLI::Range(16, 1024))
+      ->capture_default_str();
+  command->add_option("--seed", draw.seed, "Of everything random")->capture_default_str();
+  add_json(*command, options->common);
+  add_example(*command, "coss draw --out images --classes 10 --per-class 120");
+  command->callback([options] { run_draw(*options); });
+}
+
+}  // namespace coss

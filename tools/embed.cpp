@@ -1,0 +1,63 @@
+// `coss embed`: features and labels of a data set as .npy files.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "formats/npy.h"
+#include "tools/commands.h"
+#include "tools/evaluation_options.h"
+
+namespace coss {
+namespace {
+
+void run_embed(const EvaluationOptions& options, const std::string& split, const std::string& out) {
+  apply(options.common);
+  const auto network = options.network(Classifier::optional);
+  const auto dataset = open_dataset(options.data, split == "train" ? Split::train : Split::test);
+  const int64_t size = dataset->size(), width = (*network)->feature_width;
+  std::filesystem::create_directories(out);
+  // Row i is image i, also where an image was broken (zeros, label -1), so that neighbours keep their indices.
+  NpyWriter features(out + "/features.npy", FileDType::f32, {size, width});
+  std::vector<int32_t> labels(size_t(size), -1);
+  int64_t written = 0, broken = 0;
+  const std::vector<float> zeros(size_t(width), 0.0f);
+  auto fill_up_to = [&](int64_t row) {
+    for (; written < row; ++written, ++broken) features.append(zeros.data(), zeros.size() * sizeof(float));
+  };
+  for_each_features(**network, *dataset, options.common.place(), options.common.compute(),
+                    options.features(*network, "images"), [&](const Features& piece) {
+                      for (int64_t i = 0; i < piece.rows; ++i) {
+                        fill_up_to(piece.indices[size_t(i)]);
+                        features.append(piece.values.data() + i * width, size_t(width) * sizeof(float));
+                        labels[size_t(written++)] = piece.labels[size_t(i)];
+                      }
+                    });
+  fill_up_to(size);
+  features.finish();
+  write_npy(out + "/labels.npy", FileDType::i32, {size}, labels.data());
+  if (options.common.json)
+    fmt::print("{}\n", nlohmann::ordered_json{{"images", size},
+                                              {"width", width},
+                                              {"broken", broken},
+                                              {"features", out + "/features.npy"},
+                                              {"labels", out + "/labels.npy"}}
+                           .dump());
+  else
+    fmt::print("{0}/features.npy: {1} x {2} floats; {0}/labels.npy; {3} broken images\n", out, size, width, broken);
+}
+
+}  // namespace
+
+void add_embed(CLI::App& program) {
+  CLI::App& command = *program.add_subcommand("embed", "write features and labels as .npy");
+  auto options = std::make_shared<EvaluationOptions>();
+  auto split = std::make_shared<std::string>("train"), out = std::make_shared<std::string>();
+  add_evaluation_options(command, *options);
+  command.add_option("--split", *split, "train or test")->check(CLI::IsMember({"train", "test"}))->capture_default_str();
+  command.add_option("--out", *out, "folder for features.npy and labels.npy")->required()->type_name("DIR");
+  add_example(command, "coss embed --model resnet50 --weights teacher.pth --data imagenette --split train --out features");
+  command.callback([=] { run_embed(*options, *split, *out); });
+}
+
+}  // namespace coss

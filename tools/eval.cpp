@@ -1,0 +1,145 @@
+// `coss eval classify|knn|linear`: three ways to grade a network.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "tools/commands.h"
+#include "tools/evaluation_options.h"
+#include "tools/knn.h"
+#include "tools/linear_probe.h"
+
+namespace coss {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double two_decimals(double percent) { return std::round(percent * 100) / 100; }
+
+void print(const CommonOptions& common, const Json& result, const std::string& text) {
+  fmt::print("{}\n", common.json ? result.dump() : text);
+}
+
+void run_classify(const EvaluationOptions& options) {
+  apply(options.common);
+  const auto network = options.network(Classifier::required);
+  const auto dataset = open_dataset(options.data, Split::test);
+  COSS_CHECK(dataset->classes() > 0, options.data + " has no labels to compare with");
+  COSS_CHECK(dataset->classes() <= (*network)->classes,
+             fmt::format("{} has {} classes, the classifier of {} only {}", options.data, dataset->classes(),
+                         options.weights, (*network)->classes));
+  FeatureOptions features = options.features(*network, "images");
+  features.logits = true;
+  const Features logits =
+      extract_features(**network, *dataset, options.common.place(), options.common.compute(), features);
+  int64_t top1 = 0, top5 = 0;
+  for (int64_t i = 0; i < logits.rows; ++i) {
+    const auto row = logits.values.begin() + i * logits.width;
+    const int32_t label = logits.labels[size_t(i)];
+    // How many classes come before the label: greater, or equal with a lower index.
+    int64_t rank = 0;
+    for (int64_t c = 0; c < logits.width; ++c) rank += row[c] > row[label] || (row[c] == row[label] && c < label);
+    top1 += rank < 1;
+    top5 += rank < 5;
+  }
+  const double first = two_decimals(100.0 * double(top1) / double(logits.rows));
+  const double fifth = two_decimals(100.0 * double(top5) / double(logits.rows));
+  print(options.common, {{"top1", first}, {"top5", fifth}, {"images", logits.rows}},
+        fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
+}
+
+struct SplitFeatures {
+  Features train, test;
+};
+
+SplitFeatures both_splits(const EvaluationOptions& options) {
+  apply(options.common);
+  const auto network = options.network(Classifier::optional);
+  SplitFeatures features;
+  for (const Split split : {Split::train, Split::test}) {
+    const bool train = split == Split::train;
+    const auto dataset = open_dataset(options.data, split);
+    COSS_CHECK(dataset->classes() > 0, options.data + " has no labels to compare with");
+    (train ? features.train : features.test) =
+        extract_features(**network, *dataset, options.common.place(), options.common.compute(),
+                         options.features(*network, train ? "training images" : "test images"));
+  }
+  return features;
+}
+
+void run_knn(const EvaluationOptions& options, KnnOptions knn) {
+  knn.device = options.common.place();
+  const SplitFeatures features = both_splits(options);
+  Json result;
+  std::string text = fmt::format("kNN on {} training and {} test images, T = {}", features.train.rows,
+                                 features.test.rows, knn.temperature);
+  for (const auto& [k, accuracy] : knn_accuracy(features.train, features.test, knn)) {
+    result["knn"][std::to_string(k)] = two_decimals(accuracy);
+    text += fmt::format("\n  k = {:<4} {:.2f} %", k, accuracy);
+  }
+  print(options.common, result, text);
+}
+
+void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
+  probe.device = options.common.place();
+  const SplitFeatures features = both_splits(options);
+  const LinearProbeResult score = linear_probe(features.train, features.test, probe);
+  Json result{{"linear", {{"top1", two_decimals(score.top1)}, {"top5", two_decimals(score.top5)}}}};
+  std::string text = fmt::format("linear probe: top-1 {:.2f} %  top-5 {:.2f} %", score.top1, score.top5);
+  if (probe.solver == "lbfgs") {
+    result["linear"]["penalty"] = score.penalty;
+    text += fmt::format("  (penalty {:.3g})", score.penalty);
+  }
+  print(options.common, result, text);
+}
+
+}  // namespace
+
+void add_eval(CLI::App& program) {
+  CLI::App& command = *program.add_subcommand("eval", "grade a network: its classifier, kNN, or a linear probe");
+  command.require_subcommand(1);
+
+  CLI::App& classify = *command.add_subcommand("classify", "top-1 and top-5 of the network's own classifier");
+  auto classify_options = std::make_shared<EvaluationOptions>();
+  add_evaluation_options(classify, *classify_options);
+  add_example(classify, "coss eval classify --model resnet20_cifar --weights resnet20-12fca82f.th "
+                        "--data cifar-10-batches-bin");
+  classify.callback([=] { run_classify(*classify_options); });
+
+  CLI::App& knn = *command.add_subcommand("knn", "weighted nearest neighbours on frozen features");
+  auto knn_options = std::make_shared<EvaluationOptions>();
+  auto knn_choice = std::make_shared<KnnOptions>();
+  add_evaluation_options(knn, *knn_options);
+  knn.add_option("--k", knn_choice->k, "neighbours; several at once")->capture_default_str();
+  knn.add_option("--temperature", knn_choice->temperature, "of the votes exp(cosine / T)")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_example(knn, "coss eval knn --model resnet20_cifar --weights runs/cifar10/student.safetensors "
+                   "--data cifar-10-batches-bin --k 1 20");
+  knn.callback([=] {
+    for (const int64_t k : knn_choice->k) COSS_CHECK(k > 0, "--k must be at least 1");
+    run_knn(*knn_options, *knn_choice);
+  });
+
+  CLI::App& linear = *command.add_subcommand("linear", "a linear classifier trained on frozen features");
+  auto linear_options = std::make_shared<EvaluationOptions>();
+  auto probe = std::make_shared<LinearProbeOptions>();
+  add_evaluation_options(linear, *linear_options);
+  linear.add_option("--solver", probe->solver, "sgd: MoCo's protocol; lbfgs: logistic regression, penalty swept")
+      ->check(CLI::IsMember({"sgd", "lbfgs"}))
+      ->capture_default_str();
+  linear.add_option("--epochs", probe->epochs, "sgd: passes; the rate drops tenfold at 60 % and 80 %")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  linear.add_option("--lr", probe->learning_rate, "sgd: learning rate")->check(CLI::PositiveNumber)->capture_default_str();
+  linear.add_option("--penalties", probe->penalties, "lbfgs: values tried, 1e-6 to 1e5")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  linear.add_option("--seed", probe->seed, "of order, initial values and validation split")->capture_default_str();
+  add_example(linear, "coss eval linear --model resnet18 --weights runs/imagenette/student.safetensors "
+                      "--data imagenette --solver lbfgs");
+  linear.callback([=] { run_linear(*linear_options, *probe); });
+}
+
+}  // namespace coss

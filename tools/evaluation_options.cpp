@@ -1,0 +1,45 @@
+// Declares the shared options and turns them into a network and feature settings.
+#include "tools/evaluation_options.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace coss {
+
+std::unique_ptr<LoadedNetwork> EvaluationOptions::network(Classifier classifier) const {
+  auto network = load_network(model, weights, classifier, common.place(), common.compute());
+  if (!network->report.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
+  return network;
+}
+
+FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const std::string& label) const {
+  FeatureOptions options;
+  options.image_size = image_size > 0 ? image_size : int32_t(network.image_size);
+  options.batch = common.batch;
+  options.workers = workers;
+  std::copy_n(mean.begin(), 3, options.normalisation.mean);
+  std::copy_n(stddev.begin(), 3, options.normalisation.stddev);
+  options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  if (isatty(STDERR_FILENO))
+    options.progress = [label](int64_t done, int64_t size) {
+      fmt::print(stderr, "\r{} {}/{}{}", label, done, size, done == size ? "\n" : "");
+    };
+  return options;
+}
+
+void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required) {
+  command.add_option("--model", options.model, "network, see 'coss models'")->required(required);
+  command.add_option("--weights", options.weights, "PyTorch or safetensors file")->required(required)->type_name("FILE");
+  command.add_option("--data", options.data, "CIFAR binaries, class folders, a flat folder or a list file")
+      ->required(required)
+      ->type_name("PATH");
+  command.add_option("--size", options.image_size, "image size; 0: the model's own")->capture_default_str();
+  command.add_option("--workers", options.workers, "decoding threads")->capture_default_str();
+  command.add_option("--mean", options.mean, "per channel, of values in [0,1]")->expected(3)->capture_default_str();
+  command.add_option("--std", options.stddev, "per channel")->expected(3)->capture_default_str();
+  add_common(command, options.common);
+}
+
+}  // namespace coss

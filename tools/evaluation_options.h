@@ -1,0 +1,27 @@
+// The options that eval, embed and mine share: which network, which weights, which images.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "tools/command.h"
+#include "tools/features.h"
+#include "tools/loaded_network.h"
+
+namespace coss {
+
+struct EvaluationOptions {
+  CommonOptions common;
+  std::string model, weights, data;
+  int32_t image_size = 0;  // 0: the model's own
+  int workers = 2;
+  std::vector<float> mean{0.485f, 0.456f, 0.406f}, stddev{0.229f, 0.224f, 0.225f};
+
+  std::unique_ptr<LoadedNetwork> network(Classifier classifier) const;
+  // With a counter on stderr when that is a terminal.
+  FeatureOptions features(const LoadedNetwork& network, const std::string& label) const;
+};
+
+// --model --weights --data --size --workers --mean --std and the common options.
+void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required = true);
+
+}  // namespace coss

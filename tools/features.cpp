@@ -1,0 +1,78 @@
+// Loader -> augment_images (eval) -> network -> host.
+#include "tools/features.h"
+
+#include <algorithm>
+
+#include "data/loader.h"
+
+namespace coss {
+
+void for_each_features(Network& network, const Dataset& dataset, Device device, DType dtype,
+                       const FeatureOptions& options, const std::function<void(const Features&)>& take) {
+  const NoGrad no_grad;
+  Context& ctx = context(device);
+  const Kernels& k = kernels(device);
+  SequentialSampler sampler(dataset.size(), options.batch);
+  LoaderOptions loading;
+  loading.image_size = options.image_size;
+  loading.workers = options.workers;
+  loading.replace_broken = false;
+  loading.log = options.log;
+  Loader loader(dataset, sampler, find_augmentation("eval"), loading);
+  loader.start(0, 0, 0);
+  int64_t done = 0;
+  while (const Batch* batch = loader.next()) {
+    const int64_t n = int64_t(batch->indices.size());
+    Tensor pixels({int64_t(batch->pixels.size())}, DType::u8, device);
+    Tensor params({n * int64_t(sizeof(ImageParams))}, DType::u8, device);
+    k.upload(ctx, batch->pixels.data(), pixels);
+    k.upload(ctx, batch->params.data(), params);
+    Tensor images({n, options.image_size, options.image_size, 3}, dtype, device);
+    k.augment_images(ctx, options.normalisation, params, pixels, images);
+    Var out = network.features(Var(images), Mode::eval);
+    if (options.logits) out = network.logits(out, Mode::eval);
+    Tensor single = out.value;
+    if (dtype != DType::f32) {
+      single = Tensor(out.shape(), DType::f32, device);
+      k.cast(ctx, out.value, single);
+    }
+    const std::vector<float> rows = single.to_vector<float>();
+
+    Features piece;
+    piece.width = out.shape().back();
+    for (int64_t i = 0; i < n; ++i) {
+      if (!batch->valid[size_t(i)]) continue;
+      piece.values.insert(piece.values.end(), rows.begin() + i * piece.width, rows.begin() + (i + 1) * piece.width);
+      piece.labels.push_back(batch->labels[size_t(i)]);
+      piece.indices.push_back(batch->indices[size_t(i)]);
+    }
+    piece.rows = int64_t(piece.indices.size());
+    take(piece);
+    done += n;
+    if (options.progress) options.progress(done, dataset.size());
+  }
+}
+
+Features extract_features(Network& network, const Dataset& dataset, Device device, DType dtype,
+                          const FeatureOptions& options) {
+  Features all;
+  for_each_features(network, dataset, device, dtype, options, [&](const Features& piece) {
+    all.width = piece.width;
+    all.rows += piece.rows;
+    all.values.insert(all.values.end(), piece.values.begin(), piece.values.end());
+    all.labels.insert(all.labels.end(), piece.labels.begin(), piece.labels.end());
+    all.indices.insert(all.indices.end(), piece.indices.begin(), piece.indices.end());
+  });
+  COSS_CHECK(all.rows > 0, "not one image of the data set could be read");
+  return all;
+}
+
+std::vector<float> aligned_rows(const Features& features, int64_t size) {
+  std::vector<float> rows(size_t(size * features.width), 0.0f);
+  for (int64_t i = 0; i < features.rows; ++i)
+    std::copy_n(features.values.begin() + i * features.width, features.width,
+                rows.begin() + features.indices[size_t(i)] * features.width);
+  return rows;
+}
+
+}  // namespace coss

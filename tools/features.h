@@ -1,0 +1,39 @@
+// Features: a frozen network over a data set, as a matrix on the host.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "data/dataset.h"
+#include "engine/kernel_params.h"
+#include "models/network.h"
+
+namespace coss {
+
+struct FeatureOptions {
+  int32_t image_size = 224;
+  int64_t batch = 64;
+  int workers = 2;
+  Normalisation normalisation;
+  bool logits = false;  // the classifier's output instead of the pooled features
+  std::function<void(int64_t done, int64_t size)> progress;
+  std::function<void(const std::string&)> log;
+};
+
+struct Features {
+  int64_t rows = 0, width = 0;
+  std::vector<float> values;     // (rows, width)
+  std::vector<int32_t> labels;   // -1: none
+  std::vector<int64_t> indices;  // into the data set; broken images are left out
+};
+
+// Runs the network in eval mode, in `dtype` on `device`, over the central crops of all images.
+Features extract_features(Network& network, const Dataset& dataset, Device device, DType dtype,
+                          const FeatureOptions& options);
+// The same in pieces of one batch, for what does not fit in memory: `take` receives consecutive rows.
+void for_each_features(Network& network, const Dataset& dataset, Device device, DType dtype,
+                       const FeatureOptions& options, const std::function<void(const Features&)>& take);
+
+// `size` rows in the data set's order, zero where an image was broken: row i belongs to image i, as mining needs it.
+std::vector<float> aligned_rows(const Features& features, int64_t size);
+
+}  // namespace coss

@@ -1,0 +1,73 @@
+// `coss inspect FILE`: what a checkpoint holds. Names and shapes only are read, so size does not matter.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "formats/tensor_file.h"
+#include "tools/command.h"
+#include "tools/commands.h"
+
+namespace coss {
+
+namespace {
+
+struct InspectOptions {
+  CommonOptions common;
+  std::string file;
+};
+
+std::string dump(const nlohmann::ordered_json& json) {
+  // Names in a file may be any bytes; what is no UTF-8 is replaced.
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+// Names in a file may hold escape sequences, which a terminal would obey.
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
+  return text;
+}
+
+void inspect(const InspectOptions& options) {
+  const TensorFile file = open_tensor_file(options.file);
+  int64_t numbers = 0, bytes = 0;
+  size_t width = 4;
+  for (const FileTensor& tensor : file.tensors()) {
+    numbers += tensor.numel();
+    bytes += tensor.bytes();
+    width = std::clamp(tensor.name.size(), width, size_t(70));
+  }
+
+  if (options.common.json) {
+    nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
+    for (const FileTensor& tensor : file.tensors())
+      tensors.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
+    fmt::print("{}\n", dump({{"file", options.file},
+                             {"container", file.container()},
+                             {"tensors", tensors},
+                             {"metadata", file.metadata()},
+                             {"numbers", numbers},
+                             {"bytes", bytes}}));
+    return;
+  }
+  fmt::print("{}: {}, {} tensors, {} numbers, {:.1f} MiB\n", options.file, file.container(), file.tensors().size(),
+             numbers, double(bytes) / (1 << 20));
+  for (const FileTensor& tensor : file.tensors())
+    fmt::print("  {:<{}}  {:<7}  {}\n", printable(tensor.name), width, name_of(tensor.dtype), shape_text(tensor.shape));
+  for (const auto& [key, value] : file.metadata()) fmt::print("  {} = {}\n", printable(key), printable(value));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App* command = program.add_subcommand("inspect", "Show what a checkpoint file holds");
+  command->add_option("file", options->file, "A .safetensors, .pth, .pt or .th file")->required();
+  add_json(*command, options->common);
+  add_example(*command, "coss inspect runs/quickstart/student.safetensors");
+  command->callback([options] { inspect(*options); });
+}
+
+}  // namespace coss

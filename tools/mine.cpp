@@ -1,0 +1,78 @@
+// `coss mine`: the nearest neighbours of every training image, from stored features or straight from a network.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "formats/npy.h"
+#include "tools/commands.h"
+#include "tools/evaluation_options.h"
+#include "tools/neighbours.h"
+#include "tools/signals.h"
+
+namespace coss {
+namespace {
+
+struct MineOptions {
+  EvaluationOptions evaluation;
+  std::string features, out;
+  int64_t k = 384;
+  double memory_gib = 4;
+};
+
+void run_mine(const MineOptions& options) {
+  const CommonOptions& common = options.evaluation.common;
+  apply(common);
+  const SignalScope signals;
+  const auto begin = std::chrono::steady_clock::now();
+  MiningOptions mining;
+  mining.k = options.k;
+  mining.device = common.place();
+  mining.memory_bytes = size_t(options.memory_gib * double(size_t(1) << 30));
+  mining.interrupted = interrupted;
+  if (isatty(STDERR_FILENO))
+    mining.progress = [](int64_t done, int64_t rows) {
+      fmt::print(stderr, "\rneighbours {}/{}{}", done, rows, done == rows ? "\n" : "");
+    };
+
+  if (!options.features.empty()) {
+    mine_file(options.features, options.out, mining);
+  } else {
+    const EvaluationOptions& from = options.evaluation;
+    COSS_CHECK(!from.model.empty() && !from.weights.empty() && !from.data.empty(),
+               "coss mine: give --features FILE.npy, or --model, --weights and --data");
+    const auto network = from.network(Classifier::optional);
+    const auto dataset = open_dataset(from.data, Split::train);
+    const Features features = extract_features(**network, *dataset, common.place(), common.compute(),
+                                               from.features(*network, "images"));
+    const auto found = mine(aligned_rows(features, dataset->size()), dataset->size(), features.width, mining);
+    write_npy(options.out, FileDType::i32, {dataset->size(), options.k}, found.data());
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (common.json)
+    fmt::print("{}\n", nlohmann::ordered_json{{"neighbours", options.out}, {"k", options.k}, {"seconds", seconds}}.dump());
+  else
+    fmt::print("{}: the {} nearest of every image, in {:.1f} s\n", options.out, options.k, seconds);
+}
+
+}  // namespace
+
+void add_mine(CLI::App& program) {
+  CLI::App& command = *program.add_subcommand("mine", "find the nearest neighbours of every training image, exactly");
+  auto options = std::make_shared<MineOptions>();
+  command.add_option("--features", options->features, "features (images, width) as 'coss embed' writes them")
+      ->type_name("FILE.npy");
+  command.add_option("--k", options->k, "neighbours of each image")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--out", options->out, "the file to write, (images, k) 32-bit integers")
+      ->required()
+      ->type_name("FILE.npy");
+  command.add_option("--memory", options->memory_gib, "GiB that features, scores and results may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_evaluation_options(command, options->evaluation, /*required=*/false);
+  add_example(command, "coss mine --features features/features.npy --k 384 --out neighbours.npy");
+  command.callback([options] { run_mine(*options); });
+}
+
+}  // namespace coss

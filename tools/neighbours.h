@@ -1,0 +1,29 @@
+// Mining: the k nearest of every row by cosine similarity, exact, in bounded memory.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/types.h"
+
+namespace coss {
+
+struct MiningOptions {
+  int64_t k = 384;
+  size_t memory_bytes = size_t(4) << 30;  // features, scores and results that are held at once
+  Device device = Device::cpu;
+  std::function<void(int64_t done, int64_t rows)> progress;
+  std::function<bool()> interrupted;
+};
+
+// Reads features (N,D) from an .npy file of floats and writes neighbours (N,k) i32 to `out`, nearest first, a row never
+// its own neighbour, also where duplicates exist; equal similarities: the lower index first. Throws Error when k >= N.
+// Source: the offline stage of CoSS (methods.md 1.1, stage A).
+void mine_file(const std::string& features, const std::string& out, const MiningOptions& options);
+
+// The same in memory: features (rows, width) -> (rows, k).
+std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int64_t width,
+                          const MiningOptions& options);
+
+}  // namespace coss

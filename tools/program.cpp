@@ -1,0 +1,142 @@
+// The command line as a whole: which commands there are, what a mistyped word meant, and how errors become exit codes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "engine/context.h"
+#include "engine/kernels.h"
+#include "engine/text.h"
+#include "tools/command.h"
+#include "tools/commands.h"
+
+namespace coss {
+
+void add_json(CLI::App& command, CommonOptions& options) {
+  command.add_flag("--json", options.json, "Print one JSON object on stdout and nothing else there");
+}
+
+void add_common(CLI::App& command, CommonOptions& options) {
+  command.add_option("--dtype", options.dtype, "Compute in fp32 or bf16")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command.add_option("--device", options.device, "Where to compute: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--threads", options.threads, "Threads; 0: one per core")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--batch", options.batch, "Images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  add_json(command, options);
+}
+
+void apply(const CommonOptions& options) {
+  set_threads(options.threads);
+  kernels(options.place());
+}
+
+void add_example(CLI::App& command, const std::string& example) { command.footer("Example:\n  " + example); }
+
+namespace {
+
+constexpr int kUsageError = 2;
+
+void build(CLI::App& program) {
+  program.set_version_flag("--version", "coss " COSS_VERSION);
+  program.require_subcommand(1);
+  program.get_formatter()->column_width(34);
+  add_train(program);
+  add_eval(program);
+  add_embed(program);
+  add_mine(program);
+  add_models(program);
+  add_inspect(program);
+  add_draw(program);
+  add_bench(program);
+  program.footer(
+      "Start with:\n  coss draw --out images\n  coss train recipes/quickstart_teacher.json --out runs/teacher\n"
+      "Help for one command: coss train --help");
+}
+
+std::vector<std::string> names_of_commands(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const std::string guess = nearest(word, known);
+  return guess.empty() ? "" : fmt::format("; did you mean '{}'?", guess);
+}
+
+// Follows the words of the command line through the tree of commands; `wrong` becomes the first that is none.
+const CLI::App& command_of(const CLI::App& program, int argc, const char* const* argv, std::string& wrong) {
+  const CLI::App* command = &program;
+  for (int i = 1; i < argc; ++i) {
+    const std::vector<std::string> names = names_of_commands(*command);
+    const std::string word = argv[i];
+    if (names.empty() || word.starts_with('-')) break;
+    if (std::find(names.begin(), names.end(), word) == names.end()) {
+      wrong = word;
+      break;
+    }
+    command = command->get_subcommand(word);
+  }
+  return *command;
+}
+
+std::string full_name(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent ? full_name(*parent) + " " + command.get_name() : command.get_name();
+}
+
+// The sentence for a command line that does not parse.
+std::string usage_message(const CLI::App& program, const CLI::ParseError& error, int argc, const char* const* argv) {
+  std::string wrong;
+  const CLI::App& command = command_of(program, argc, argv, wrong);
+  std::string message;
+  if (!wrong.empty()) {
+    message = fmt::format("unknown command '{}'", wrong) + did_you_mean(wrong, names_of_commands(command));
+  } else if (dynamic_cast<const CLI::ExtrasError*>(&error)) {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : command.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    for (const std::string& word : command.remaining(true)) {
+      message += (message.empty() ? "" : "; ") + fmt::format("'{}' was not expected", word);
+      const std::string option = word.substr(0, word.find('='));
+      if (option.starts_with("--")) message += did_you_mean(option, known);
+    }
+    if (message.empty()) message = error.what();
+  } else {
+    message = error.what();
+  }
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  return fmt::format("{} (see {} --help)", message, full_name(command));
+}
+
+}  // namespace
+
+int run_program(int argc, const char* const* argv) {
+  try {
+    CLI::App program("Distils large self-supervised teachers into small students.", "coss");
+    build(program);
+    try {
+      program.parse(argc, argv);
+    } catch (const CLI::Success& request) {  // --help, --version
+      return program.exit(request);
+    } catch (const CLI::ParseError& error) {
+      fmt::print(stderr, "coss: {}\n", usage_message(program, error, argc, argv));
+      return kUsageError;
+    }
+    return 0;
+  } catch (const Exit& exit) {
+    return exit.code;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "coss: out of memory; use a smaller batch\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "coss: {}\n", error.what());
+  }
+  return 1;
+}
+
+}  // namespace coss

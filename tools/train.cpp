@@ -1,0 +1,95 @@
+// `coss train`: the resolved recipe, a run folder, and the trainer.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/trace.h"
+#include "formats/atomic_file.h"
+#include "tools/command.h"
+#include "tools/commands.h"
+#include "tools/signals.h"
+#include "tools/trainer.h"
+
+namespace coss {
+namespace {
+
+struct TrainOptions {
+  std::string recipe, out, trace;
+  std::vector<std::string> overrides;
+  bool resume = false, dry_run = false, json = false;
+  std::string dtype, device;
+  int threads = -1;
+  int64_t batch = 0;
+};
+
+// The command line's own options are short forms of recipe keys and win over the recipe and its overrides.
+std::vector<std::string> all_overrides(const TrainOptions& options) {
+  std::vector<std::string> overrides = options.overrides;
+  if (!options.dtype.empty()) overrides.push_back("dtype=" + options.dtype);
+  if (!options.device.empty()) overrides.push_back("device=" + options.device);
+  if (options.threads >= 0) overrides.push_back("threads=" + std::to_string(options.threads));
+  if (options.batch > 0) overrides.push_back("train.batch=" + std::to_string(options.batch));
+  return overrides;
+}
+
+void run_train(const TrainOptions& options) {
+  const Config config = load_config(options.recipe, all_overrides(options));
+  std::FILE* screen = options.json ? stderr : stdout;
+  fmt::print(screen, "{}\n", to_json(config));
+  set_threads(config.threads);
+  if (!options.trace.empty()) start_trace(parse_device(config.device));
+
+  const SignalScope signals;
+  Trainer trainer(config);
+  fmt::print(screen, "{}\n", trainer.summary());
+  if (options.dry_run) return;
+  COSS_CHECK(!options.out.empty(), "coss train: --out DIR is missing: the folder for the run");
+  RunFolder folder = options.resume ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);
+  folder.log(trainer.summary());
+  Progress progress(screen);
+  const TrainResult result = trainer.run(folder, progress);
+  progress.finish();
+  if (!options.trace.empty()) {
+    write_file_atomically(options.trace, trace_json());
+    fmt::print(screen, "{}", trace_summary());
+  }
+  if (result.interrupted) {
+    fmt::print(stderr, "coss: stopped at step {}; go on with: coss train {} --out {} --resume\n", result.steps,
+               options.recipe, options.out);
+    throw Exit{interrupt_exit_code()};
+  }
+  if (options.json) {
+    nlohmann::ordered_json summary{{"steps", result.steps},
+                                   {"seconds", result.seconds},
+                                   {"images_per_second", result.images_per_second},
+                                   {"student", result.student}};
+    for (const auto& [name, value] : result.last) summary["last"][name] = value;
+    fmt::print("{}\n", summary.dump());
+  } else {
+    fmt::print("done: {} steps in {}, {:.0f} images/s; the student is {}\n", result.steps,
+               format_duration(result.seconds), result.images_per_second, result.student);
+  }
+}
+
+}  // namespace
+
+void add_train(CLI::App& program) {
+  CLI::App& command = *program.add_subcommand("train", "train a student by a recipe");
+  auto options = std::make_shared<TrainOptions>();
+  command.add_option("recipe", options->recipe, "the recipe, JSON with comments")->required()->type_name("RECIPE.json");
+  command.add_option("overrides", options->overrides, "values that replace the recipe's: key.sub=value");
+  command.add_option("--out", options->out, "folder for the run; must not hold one yet")->type_name("DIR");
+  command.add_flag("--resume", options->resume, "continue the run in --out from its last complete checkpoint");
+  command.add_flag("--dry-run", options->dry_run, "print the resolved recipe, check data and weights, write nothing");
+  command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
+  command.add_flag("--json", options->json, "print one JSON object on stdout, everything else on stderr");
+  command.add_option("--dtype", options->dtype, "short for dtype=: fp32 or bf16");
+  command.add_option("--device", options->device, "short for device=: cpu or cuda");
+  command.add_option("--threads", options->threads, "short for threads=");
+  command.add_option("--batch", options->batch, "short for train.batch=");
+  add_example(command, "coss train recipes/coss_resnet56_resnet20_cifar10.json data.path=cifar-10-batches-bin "
+                       "teacher.weights=resnet56-4bfd9763.th --out runs/cifar10\n\nRecipe keys and defaults:\n" + config_help());
+  command.callback([options] { run_train(*options); });
+}
+
+}  // namespace coss

@@ -1,0 +1,280 @@
+// Setting up a run, its loop, its reports and its end.
+#include "tools/trainer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "formats/npy.h"
+#include "formats/weights.h"
+#include "tools/knn.h"
+#include "tools/neighbours.h"
+#include "tools/signals.h"
+#include "tools/trainer_state.h"
+
+namespace coss {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A step is due every `every` steps; 0 means never.
+bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+}  // namespace
+
+struct Trainer::Window {
+  double begin = now(), waited = 0;
+  int64_t images = 0;
+  // Over the whole process.
+  double run_begin = now();
+  int64_t run_images = 0;
+};
+
+Trainer::Trainer(const Config& config)
+    : config_(config), device_(parse_device(config.device)), dtype_(parse_dtype(config.dtype)) {
+  train_set_ = open_dataset(config.data.path, Split::train);
+  const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
+  if (checks_knn) {
+    COSS_CHECK(train_set_->classes() > 0, "knn.every_epochs needs labels, and " + config.data.path +
+                                              " has none: set knn.every_epochs=0 and knn.every_steps=0");
+    test_set_ = open_dataset(config.data.path, Split::test);
+  }
+  const MethodInfo& method = find_method(config.method.name);
+  COSS_CHECK(!method.needs_labels || train_set_->classes() > 0,
+             fmt::format("method {} needs labels, and {} has none", method.name, config.data.path));
+  if (method.needs_teacher)
+    teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_);
+
+  const Scope scope(params_);
+  const ModelInfo& model = find_model(config.student.model);
+  int64_t classes = config.student.classes > 0 ? config.student.classes : model.classes;
+  if (method.needs_labels && config.student.classes == 0) classes = train_set_->classes();
+  student_ = model.make(scope / "student", classes);
+  method_ = method.make(config.method, scope, *student_, teacher_ ? teacher_->network.get() : nullptr);
+  params_.allocate(device_, dtype_, config.seed);
+  if (!config.student.weights.empty())
+    load_weights(config.student.weights, params_, "student", [](const std::string& name) { return is_classifier(name); });
+  optimizer_ = make_optimizer(config.optimizer, params_);
+  step_ = std::make_unique<Step>(*method_, params_, *optimizer_,
+                                 StepOptions{device_, dtype_, int32_t(config.data.image_size), config.data.normalisation,
+                                             config.train.accumulate, config.train.clip_norm, config.train.ema_decay});
+
+  const int64_t micro_batch = config.train.batch / config.train.accumulate;
+  const int64_t anchors = micro_batch / (1 + config.neighbours.nearest);
+  COSS_CHECK(train_set_->size() >= anchors,
+             fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
+  batches_per_epoch_ = train_set_->size() / anchors;
+  steps_per_epoch_ = std::max<int64_t>(1, batches_per_epoch_ / config.train.accumulate);
+  total_steps_ = config.train.max_steps > 0 ? config.train.max_steps : config.train.epochs * steps_per_epoch_;
+}
+
+Trainer::~Trainer() = default;
+
+std::string Trainer::summary() const {
+  std::string text = fmt::format("data     {}: {} training images, {} classes\n", config_.data.path, train_set_->size(),
+                                 train_set_->classes());
+  if (teacher_)
+    text += fmt::format("teacher  {}: {} features, {}\n", config_.teacher.model, (*teacher_)->feature_width,
+                        config_.teacher.weights.empty() ? "random weights" : config_.teacher.weights);
+  if (teacher_ && !teacher_->report.empty()) text += teacher_->report + "\n";
+  text += fmt::format("student  {}: {} features, {} trainable numbers with heads\n", config_.student.model,
+                      student_->feature_width, params_.count());
+  text += fmt::format("run      {} steps of {} images, {} steps an epoch, {} on {}", total_steps_, config_.train.batch,
+                      steps_per_epoch_, name_of(dtype_), name_of(device_));
+  return text;
+}
+
+TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
+  make_sampler(folder, progress);
+  if (const auto checkpoint = folder.last_checkpoint()) {
+    load(*checkpoint);
+    folder.truncate_metrics(step_->updates());
+    progress.message(fmt::format("resumed from {} at step {}", checkpoint->path, step_->updates()));
+  }
+  LoaderOptions loading;
+  loading.image_size = int32_t(config_.data.image_size);
+  loading.seed = config_.seed;
+  loading.workers = config_.data.workers;
+  loading.log = [&](const std::string& line) { folder.log(line); };
+  const int64_t per_step = config_.train.accumulate;
+  loader_ = std::make_unique<Loader>(*train_set_, *sampler_, find_augmentation(config_.data.augmentation), loading);
+  const int64_t first_batch = step_->updates() * per_step;
+  loader_->start(first_batch / batches_per_epoch_, first_batch % batches_per_epoch_);
+
+  window_ = std::make_unique<Window>();
+  while (step_->updates() < total_steps_ && !interrupted()) {
+    for (int64_t i = 0; i < per_step; ++i) {
+      const Batch* batch = loader_->next();
+      step_->run(*batch);
+      window_->images += int64_t(batch->indices.size());
+    }
+    const double rate = learning_rate(config_.schedule, step_->updates(), steps_per_epoch_, total_steps_);
+    step_->update(rate);
+
+    const int64_t done = step_->updates();
+    if (is_due(done, config_.log.every_steps) || done == total_steps_) report(folder, progress, rate);
+    if (is_due(done, config_.knn.every_steps) || is_due(done, config_.knn.every_epochs * steps_per_epoch_))
+      knn_check(folder, progress);
+    if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
+  }
+
+  TrainResult result;
+  result.steps = step_->updates();
+  result.interrupted = result.steps < total_steps_;
+  const auto last = folder.last_checkpoint();
+  if (!last || last->step != result.steps) save(folder);
+  if (!result.interrupted) {
+    result.student = folder.path() + "/student.safetensors";
+    save_students(folder.path());
+  }
+  window_->run_images += window_->images;
+  result.seconds = now() - window_->run_begin;
+  result.images_per_second = double(window_->run_images) / std::max(result.seconds, 1e-9);
+  result.last = last_;
+  loader_->stop();
+  return result;
+}
+
+void Trainer::make_sampler(RunFolder& folder, Progress& progress) {
+  const int64_t micro_batch = config_.train.batch / config_.train.accumulate, nearest = config_.neighbours.nearest;
+  if (nearest == 0) {
+    sampler_ = std::make_unique<ShuffledSampler>(train_set_->size(), micro_batch, config_.seed);
+    return;
+  }
+  std::string file = config_.neighbours.file;
+  if (file.empty()) {
+    file = folder.path() + "/neighbours.npy";
+    if (!std::filesystem::exists(file)) mine_neighbours(file, progress);
+  }
+  const NpyArray array = read_npy(file);
+  COSS_CHECK(array.dtype == FileDType::i32 && array.shape.size() == 2 && array.shape[0] == train_set_->size(),
+             fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine' "
+                         "from the same images", file, train_set_->size(), name_of(array.dtype), shape_text(array.shape)));
+  const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
+  sampler_ = std::make_unique<NeighbourSampler>(
+      std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
+      micro_batch / (1 + nearest), nearest, config_.neighbours.pool, config_.seed);
+}
+
+void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
+  COSS_CHECK(teacher_, "neighbours.nearest needs a teacher to mine with: set neighbours.file or neighbours.nearest=0");
+  progress.message("mining neighbours with the teacher");
+  FeatureOptions options;
+  options.image_size = int32_t(config_.data.image_size);
+  options.workers = config_.data.workers;
+  options.normalisation = config_.data.normalisation;
+  options.log = [&](const std::string& line) { progress.message(line); };
+  const Features features = extract_features(**teacher_, *train_set_, device_, dtype_, options);
+  MiningOptions mining;
+  mining.k = config_.neighbours.pool;
+  mining.device = device_;
+  const std::vector<int32_t> found =
+      mine(aligned_rows(features, train_set_->size()), train_set_->size(), features.width, mining);
+  write_npy(out, FileDType::i32, {train_set_->size(), mining.k}, found.data());
+}
+
+void Trainer::check_finite(const RunFolder& folder) const {
+  const int64_t bad = step_->first_bad_step();
+  if (bad < 0) return;
+  const auto good = folder.last_checkpoint();
+  throw Error(fmt::format("the loss of step {} is not a finite number; last good checkpoint: {}. A lower "
+                          "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually mend it",
+                          bad + 1, good ? good->path : "none"));
+}
+
+void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
+  check_finite(folder);
+  const StepMeans means = step_->read();
+  const double seconds = now() - window_->begin, waited = loader_->seconds_waited();
+  ProgressState state;
+  state.step = step_->updates();
+  state.steps = total_steps_;
+  state.learning_rate = rate;
+  state.images_per_second = double(window_->images) / std::max(seconds, 1e-9);
+  state.wait_share = (waited - window_->waited) / std::max(seconds, 1e-9);
+  state.seconds_left =
+      double((total_steps_ - state.step) * config_.train.batch) / std::max(state.images_per_second, 1e-9);
+  const std::vector<std::string> names = method_->term_names();
+  for (size_t i = 0; i < names.size(); ++i) state.numbers.emplace_back(names[i], means.terms[i]);
+  state.numbers.emplace_back("gradient_norm", means.gradient_norm);
+  progress.show(state);
+  folder.log(format_progress(state));
+
+  std::vector<std::pair<std::string, double>> values = state.numbers;
+  values.emplace_back("epoch", double(state.step) / double(steps_per_epoch_));
+  values.emplace_back("learning_rate", rate);
+  values.emplace_back("images_per_second", state.images_per_second);
+  values.emplace_back("wait_share", state.wait_share);
+  folder.metrics(state.step, values);
+  for (const auto& [name, value] : values) last_[name] = value;
+
+  window_->run_images += window_->images;
+  window_->images = 0;
+  window_->waited = waited;
+  window_->begin = now();
+}
+
+void Trainer::knn_check(RunFolder& folder, Progress& progress) {
+  FeatureOptions options;
+  options.image_size = int32_t(config_.data.image_size);
+  options.workers = config_.data.workers;
+  options.normalisation = config_.data.normalisation;
+  options.log = [&](const std::string& line) { folder.log(line); };
+  const double begin = now();
+  const Features train = extract_features(*student_, *train_set_, device_, dtype_, options);
+  const Features test = extract_features(*student_, *test_set_, device_, dtype_, options);
+  KnnOptions knn;
+  knn.k = {config_.knn.k};
+  knn.device = device_;
+  const double accuracy = knn_accuracy(train, test, knn).begin()->second;
+  const std::string line = fmt::format("step {}: kNN accuracy of the student {:.2f} % (k = {})", step_->updates(),
+                                       accuracy, config_.knn.k);
+  progress.message(line);
+  folder.log(line);
+  folder.metrics(step_->updates(), {{"knn", accuracy}});
+  last_["knn"] = accuracy;
+  window_->begin += now() - begin;  // the check is not training time
+}
+
+void Trainer::save_student(const std::string& path) {
+  const bool labelled = find_method(config_.method.name).needs_labels;
+  const Normalisation& norm = config_.data.normalisation;
+  auto triple = [](const float* v) { return fmt::format("{},{},{}", v[0], v[1], v[2]); };
+  save_weights(path, params_, "student",
+               {{"model", config_.student.model},
+                {"method", config_.method.name},
+                {"step", std::to_string(step_->updates())},
+                {"classifier", labelled ? "trained" : "untrained"},
+                {"image_mean", triple(norm.mean)},
+                {"image_stddev", triple(norm.stddev)}});
+}
+
+void Trainer::save_students(const std::string& place) {
+  save_student(place + "/student.safetensors");
+  if (Ema* ema = step_->ema()) {
+    ema->swap(params_);
+    save_student(place + "/student_ema.safetensors");
+    ema->swap(params_);
+  }
+}
+
+void Trainer::save(RunFolder& folder) {
+  check_finite(folder);
+  const std::string path = folder.write_checkpoint(step_->updates(), [&](const std::string& place) {
+    save_students(place);
+    save_trainer_state(place + "/trainer.safetensors", params_, *step_);
+  });
+  folder.prune(config_.checkpoint.keep);
+  folder.log("wrote " + path);
+}
+
+void Trainer::load(const Checkpoint& checkpoint) {
+  load_trainer_state(checkpoint.path + "/trainer.safetensors", params_, *step_);
+  COSS_CHECK(step_->updates() == checkpoint.step, checkpoint.path + ": its name and its content tell different steps");
+}
+
+}  // namespace coss

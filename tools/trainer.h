@@ -1,0 +1,72 @@
+// Trainer: a whole training run, from a resolved recipe to a student on disk. It owns what a run is made of and knows the
+// order of things; one step of it is tools/step.h, its files are tools/run_folder.h.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "tools/config.h"
+#include "tools/features.h"
+#include "tools/loaded_network.h"
+#include "tools/progress.h"
+#include "tools/run_folder.h"
+#include "tools/step.h"
+
+namespace coss {
+
+struct TrainResult {
+  int64_t steps = 0;          // done in all
+  bool interrupted = false;
+  double seconds = 0, images_per_second = 0;  // of this process
+  std::map<std::string, double> last;         // the last logged numbers
+  std::string student;        // the final weights; empty when interrupted
+};
+
+class Trainer {
+ public:
+  // Opens the data, reads the teacher and builds the student; writes nothing. Throws Error on whatever does not fit.
+  explicit Trainer(const Config& config);
+  ~Trainer();
+
+  // What will happen, for --dry-run and the log.
+  std::string summary() const;
+
+  // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Throws Error
+  // when the loss stops being finite, naming the step and the last good checkpoint.
+  TrainResult run(RunFolder& folder, Progress& progress);
+
+ private:
+  void make_sampler(RunFolder& folder, Progress& progress);
+  void mine_neighbours(const std::string& out, Progress& progress);
+  void save(RunFolder& folder);
+  void load(const Checkpoint& checkpoint);
+  void report(RunFolder& folder, Progress& progress, double learning_rate);
+  void knn_check(RunFolder& folder, Progress& progress);
+  void save_student(const std::string& path);
+  void save_students(const std::string& place);  // and its moving average, if there is one
+  void check_finite(const RunFolder& folder) const;
+
+  Config config_;
+  Device device_;
+  DType dtype_;
+  std::unique_ptr<Dataset> train_set_, test_set_;  // test only for the online kNN check
+  std::unique_ptr<LoadedNetwork> teacher_;
+  Params params_;
+  std::unique_ptr<Network> student_;
+  std::unique_ptr<Method> method_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Step> step_;
+  std::unique_ptr<Sampler> sampler_;
+  std::unique_ptr<Loader> loader_;
+  int64_t batches_per_epoch_ = 0, steps_per_epoch_ = 0, total_steps_ = 0;
+
+  // Since the last report, for the progress line.
+  struct Window;
+  std::unique_ptr<Window> window_;
+  std::map<std::string, double> last_;
+};
+
+}  // namespace coss
