@@ -21,7 +21,7 @@ mkdir -p "$run"
 if [ -z "$images" ]; then
   echo "== images"
   images=$run/images
-  "$coss" draw --out "$images"
+  "$coss" draw --out "$images" --per-class 250 --test-per-class 50
 fi
 # Where the processor has no bf16 instructions, fp32 is faster.
 dtype=fp32

@@ -3,7 +3,7 @@
 
 namespace coss {
 
-thread_local Tape* Tape::active_ = nullptr;
+constinit thread_local Tape* Tape::active_ = nullptr;
 
 void Tape::backward(const Var& loss, double seed) {
   const Tensor& value = loss.value;

@@ -58,7 +58,7 @@ class Tape {
 
   std::vector<Step> steps_;
   Tape* outer_;
-  static thread_local Tape* active_;
+  static constinit thread_local Tape* active_;  // constinit: accessed from other files without a guard
 };
 
 // No operation is recorded in this scope (the teacher's forward pass).

@@ -97,7 +97,8 @@ File read_file(const fs::path& path, const Version& version) {
     const int32_t label = file.bytes[size_t(at)];
     COSS_CHECK(label < version.classes, path.string() + ": record " + std::to_string(at / version.record()) +
                                             " has label " + std::to_string(label) + " of " +
-                                            std::to_string(version.classes) + " classes: it is damaged, download it again");
+                                            std::to_string(version.classes) +
+                                            " classes: it is damaged, download it again");
   }
   return file;
 }

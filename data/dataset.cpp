@@ -20,7 +20,8 @@ std::unique_ptr<Dataset> open_dataset(const std::string& path, Split split) {
   }
   if (is_cifar_folder(path)) return open_cifar(path, split);
   auto dataset = open_image_folder(path, split);
-  COSS_CHECK(dataset, "no images in " + path + ". Looked for CIFAR binaries (data_batch_1.bin, train.bin), for train/ " +
+  COSS_CHECK(dataset, "no images in " + path +
+                          ". Looked for CIFAR binaries (data_batch_1.bin, train.bin), for train/ " +
                           "and val/ or test/, for class folders, and for files that end in jpg, jpeg, png, bmp, ppm " +
                           "or pgm");
   return dataset;

@@ -61,8 +61,10 @@ Region decode_known(const EncodedImage& image, const ChooseRegion& choose, std::
   const std::vector<uint8_t>& bytes = image.bytes;
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(image, choose, pixels);
   if (starts_with(bytes, "P5") || starts_with(bytes, "P6")) return decode_pnm(image, choose, pixels);
-  if (starts_with(bytes, "BM") && !bmp_is_complete(bytes)) throw BrokenImage(image.name + ": the BMP file is cut short");
-  if (starts_with(bytes, "BM") || starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_with_stb(image, choose, pixels);
+  if (starts_with(bytes, "BM") && !bmp_is_complete(bytes))
+    throw BrokenImage(image.name + ": the BMP file is cut short");
+  if (starts_with(bytes, "BM") || starts_with(bytes, "\x89PNG\r\n\x1a\n"))
+    return decode_with_stb(image, choose, pixels);
   throw BrokenImage(image.name + (bytes.empty() ? ": the file is empty" : ": not a JPEG, PNG, BMP, PGM or PPM image"));
 }
 

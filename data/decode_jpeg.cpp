@@ -7,9 +7,8 @@
 #include <cstdio>
 #include <cstring>
 // After <cstdio>, which jpeglib.h needs, and before jerror.h.
-#include <jpeglib.h>
-
 #include <jerror.h>
+#include <jpeglib.h>
 
 #include "data/decode.h"
 
@@ -82,8 +81,8 @@ class JpegReader {
  private:
   [[noreturn]] void fail() { throw BrokenImage(image_.name + ": " + errors_.text); }
 
-  // Up to the first row of the region. Smooth upsampling of the colours looks at neighbouring samples, so one block more
-  // is decoded on each side: the pixels are then those of decoding the whole image.
+  // Up to the first row of the region. Smooth upsampling of the colours looks at neighbouring samples, so one block
+  // more is decoded on each side: the pixels are then those of decoding the whole image.
   void start(const Region& region, bool cmyk) {
     if (setjmp(errors_.back)) fail();
     info_.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;

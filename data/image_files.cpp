@@ -97,7 +97,8 @@ std::vector<ImageFile> sorted_images(Iterator entries, int32_t label) {
 
 // Everything below the folder, also through links.
 std::vector<ImageFile> images_below(const fs::path& folder, int32_t label) {
-  return sorted_images(fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink), label);
+  return sorted_images(fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink),
+                       label);
 }
 
 std::unique_ptr<Dataset> open_folder(const fs::path& folder, const std::vector<std::string>& class_names) {
@@ -160,8 +161,8 @@ ImageFile parse_line(const std::string& line, const fs::path& folder, const std:
   const size_t space = line.find_last_of(" \t");
   if (space != std::string::npos) {
     if (const auto label = whole_number(line.substr(space + 1))) {
-      COSS_CHECK(*label >= 0 && *label < kMostClasses,
-                 where + ": the label " + line.substr(space + 1) + " is not in [0, " + std::to_string(kMostClasses) + ")");
+      COSS_CHECK(*label >= 0 && *label < kMostClasses, where + ": the label " + line.substr(space + 1) +
+                                                           " is not in [0, " + std::to_string(kMostClasses) + ")");
       file.label = int32_t(*label);
       path = line.substr(0, line.find_last_not_of(" \t", space) + 1);
     }

@@ -1,5 +1,6 @@
 // The loader's ring. Work is handed out in parts of a batch, so that several workers share one batch and the first is
-// there soon; the worker that finishes a batch joins its parts in order, so a batch is the same for any number of workers.
+// there soon; the worker that finishes a batch joins its parts in order, so a batch is the same for any number of
+// workers.
 #include "data/loader.h"
 
 #include <algorithm>
@@ -192,10 +193,10 @@ void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
   if (!broken.insert(index).second) return;
   if (options.log) options.log(std::string("broken image skipped: ") + error.what());
   const double most = std::max(1.0, options.max_broken_share * double(dataset.size()));
-  COSS_CHECK(double(broken.size()) <= most,
-             std::to_string(broken.size()) + " of " + std::to_string(dataset.size()) +
-                 " images are broken, more than the allowed share of " + std::to_string(options.max_broken_share) +
-                 "; the last is " + error.what() + ". Mend or remove them");
+  COSS_CHECK(double(broken.size()) <= most, std::to_string(broken.size()) + " of " + std::to_string(dataset.size()) +
+                                                " images are broken, more than the allowed share of " +
+                                                std::to_string(options.max_broken_share) + "; the last is " +
+                                                error.what() + ". Mend or remove them");
 }
 
 void Loader::State::join(Slot& slot) {
@@ -245,9 +246,7 @@ const Batch* Loader::next() {
     s.work_changed.notify_all();
   }
   const auto start = std::chrono::steady_clock::now();
-  s.batch_changed.wait(lock, [&] {
-    return s.opened > s.consumed ? s.slot_of(s.consumed).ready : s.ended;
-  });
+  s.batch_changed.wait(lock, [&] { return s.opened > s.consumed ? s.slot_of(s.consumed).ready : s.ended; });
   s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (s.opened == s.consumed) return nullptr;
   Slot& slot = s.slot_of(s.consumed);

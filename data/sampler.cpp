@@ -12,9 +12,7 @@ namespace coss {
 
 namespace {
 
-void check_step(int64_t epoch, int64_t step, int64_t steps) {
-  COSS_ASSERT(epoch >= 0 && step >= 0 && step < steps);
-}
+void check_step(int64_t epoch, int64_t step, int64_t steps) { COSS_ASSERT(epoch >= 0 && step >= 0 && step < steps); }
 
 }  // namespace
 
@@ -65,9 +63,9 @@ NeighbourSampler::NeighbourSampler(std::vector<int32_t> neighbours, int64_t size
                                   std::to_string(stored_) + " that are stored per image: mine more or use fewer");
   for (size_t i = 0; i < neighbours_.size(); ++i) {
     COSS_CHECK(neighbours_[i] >= 0 && neighbours_[i] < size,
-               "neighbour " + std::to_string(int64_t(i) % stored_) + " of image " + std::to_string(int64_t(i) / stored_) +
-                   " is " + std::to_string(neighbours_[i]) + ", but there are " + std::to_string(size) +
-                   " images: mine the neighbours of this data set");
+               "neighbour " + std::to_string(int64_t(i) % stored_) + " of image " +
+                   std::to_string(int64_t(i) / stored_) + " is " + std::to_string(neighbours_[i]) + ", but there are " +
+                   std::to_string(size) + " images: mine the neighbours of this data set");
   }
 }
 

@@ -76,7 +76,7 @@ struct ImageParams {
   uint8_t flip = 0;                    // left-right
   uint8_t jitter = 0;                  // apply the four jitter operations below in the order given
   uint8_t order[4] = {0, 1, 2, 3};     // 0 brightness, 1 contrast, 2 saturation, 3 hue; as ColorJitter permutes them
-  uint8_t gray = 0;                    // 0 none, 1 after jitter (MoCo v2, SimCLR), 2 before jitter (MoCo v1)
+  uint8_t gray = 0;                    // 0 none, 1 after jitter (MoCo v2), 2 before (MoCo v1, SimCLR)
   float brightness = 1, contrast = 1, saturation = 1;  // factors as torchvision draws them
   float hue = 0;                                       // [-0.5, 0.5]
   float blur_sigma = 0;                                // 0: none; Gaussian of `blur_window` taps, reflected borders

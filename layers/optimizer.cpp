@@ -28,7 +28,6 @@ class Sgd : public Optimizer {
   void step(Params& params, const Tensor& scalars) override {
     update(weights_, scalars, params.weights(), weights_momentum_);
     update(rest_, scalars, params.rest(), rest_momentum_);
-    ++params.batches_tracked;
   }
   std::vector<StateTensor> state() const override {
     return {{"weights.momentum", weights_momentum_}, {"rest.momentum", rest_momentum_}};
@@ -58,7 +57,6 @@ class AdamW : public Optimizer {
   void step(Params& params, const Tensor& scalars) override {
     update(weights_, scalars, params.weights(), weights_m_, weights_v_);
     update(rest_, scalars, params.rest(), rest_m_, rest_v_);
-    ++params.batches_tracked;
   }
   std::vector<StateTensor> state() const override {
     return {{"weights.m", weights_m_}, {"weights.v", weights_v_}, {"rest.m", rest_m_}, {"rest.v", rest_v_}};
@@ -88,7 +86,6 @@ class Lars : public Optimizer {
   void step(Params& params, const Tensor& scalars) override {
     update(weights_, scalars, weights_offsets_, params.weights(), weights_momentum_);
     update(rest_, scalars, rest_offsets_, params.rest(), rest_momentum_);
-    ++params.batches_tracked;
   }
   std::vector<StateTensor> state() const override {
     return {{"weights.momentum", weights_momentum_}, {"rest.momentum", rest_momentum_}};

@@ -69,7 +69,7 @@ class Params {
   Tensor master(const Entry& entry) const;
   // Rewrites the compute copy after the master was written from outside (loading a file).
   void refresh_compute();
-  // Optimizer updates so far: PyTorch's num_batches_tracked.
+  // Batches that passed in train mode, PyTorch's num_batches_tracked; kept by whoever trains.
   int64_t batches_tracked = 0;
 
  private:

@@ -12,7 +12,7 @@ IMAGENET_NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", 
 
 
 class CifarBlock(nn.Module):
-    """Two 3x3 convolutions; where the width grows the shortcut takes every second pixel and pads channels with zeros."""
+    """Two 3x3 convolutions; where the width grows the shortcut takes every second pixel and pads with zeros."""
 
     def __init__(self, in_width, width, stride):
         super().__init__()

@@ -1,6 +1,6 @@
 """What all golden makers share: the formula that fills parameters and inputs, layouts, and writing a file.
 
-The formula is described in make_goldens.py; its C++ twin is tests/support/golden_weights.cpp.
+The formula is described in make_goldens.py; its C++ twin is tests/support/golden_file.cpp.
 """
 import math
 from pathlib import Path

@@ -140,7 +140,7 @@ struct Paint {
   Colour dark, light;
 
   Paint(RandomStream& random, size_t kind, float least_contrast)
-      : texture(kind), frequency(random.uniform(1.2f, 2.2f)), angle(random.uniform(0, 2 * kPi)) {
+      : texture(kind), frequency(random.uniform(1.0f, 1.7f)), angle(random.uniform(0, 2 * kPi)) {
     shift = {random.uniform(-20, 20), random.uniform(-20, 20)};
     if (kTextures[kind].brightness == kTextures[8].brightness) shift = {};  // rings around the middle
     dark = random_colour(random);
@@ -181,8 +181,8 @@ std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t ind
   RandomStream random(seed, RandomUse::draw, uint64_t(label), index);
   // The picture is the square [-1, 1] x [-1, 1].
   const Point centre{random.uniform(-0.3f, 0.3f), random.uniform(-0.3f, 0.3f)};
-  const float radius = random.uniform(0.55f, 0.85f), angle = random.uniform(-0.7f, 0.7f);
-  const Paint paint(random, texture_of(label), 0.7f);
+  const float radius = random.uniform(0.6f, 0.9f), angle = random.uniform(-0.7f, 0.7f);
+  const Paint paint(random, texture_of(label), 1.0f);
   const Paint ground(random, random.below(uint32_t(kTextures.size())), 0.2f);
   const Colour veil = random_colour(random);
   std::vector<Bar> bars;
@@ -194,7 +194,7 @@ std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t ind
       if (bar.covers(p)) return bar.colour;
     const Point q = rotate({(p.x - centre.x) / radius, (p.y - centre.y) / radius}, -angle);
     if (kShapes[shape_of(label)].inside(q)) return paint.at(q);
-    return mix(ground.at(p), veil, 0.65f);  // paler than the shape
+    return mix(ground.at(p), veil, 0.75f);  // paler than the shape
   };
 
   std::vector<uint8_t> pixels;

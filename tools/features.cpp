@@ -16,6 +16,7 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
   LoaderOptions loading;
   loading.image_size = options.image_size;
   loading.workers = options.workers;
+  loading.ring = 2;  // whole images wait there, not crops
   loading.replace_broken = false;
   loading.log = options.log;
   Loader loader(dataset, sampler, find_augmentation("eval"), loading);

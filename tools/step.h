@@ -16,7 +16,7 @@ struct StepOptions {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   int32_t image_size = 224;
-  Normalisation normalisation;
+  Normalisation normalisation = {};
   int64_t accumulate = 1;  // batches per update
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off

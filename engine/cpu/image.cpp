@@ -66,15 +66,17 @@ double reach_of(int32_t in, int32_t out, bool bicubic) {
   return (bicubic ? 2.0 : 1.0) * std::max(double(in) / double(out), 1.0);
 }
 
-int32_t stride_of(int32_t in, int32_t out, bool bicubic) { return int32_t(std::ceil(reach_of(in, out, bicubic))) * 2 + 1; }
+int32_t stride_of(int32_t in, int32_t out, bool bicubic) {
+  return int32_t(std::ceil(reach_of(in, out, bicubic))) * 2 + 1;
+}
 
 struct Scratch {
   Taps x, y;
-  double* raw = nullptr;                 // weights of one output position before rounding
-  uint8_t* last_row = nullptr;           // copy of the last source row, with room to read a fourth byte
-  uint8_t* rows = nullptr;               // source rows at the output's width, 4 bytes per pixel
-  uint8_t* row = nullptr;                // one output row
-  float* blur_row = nullptr;             // one row with reflected borders, 4 floats per pixel
+  double* raw = nullptr;        // weights of one output position before rounding
+  uint8_t* last_row = nullptr;  // copy of the last source row, with room to read a fourth byte
+  uint8_t* rows = nullptr;      // source rows at the output's width, 4 bytes per pixel
+  uint8_t* row = nullptr;       // one output row
+  float* blur_row = nullptr;    // one row with reflected borders, 4 floats per pixel
   float* blur_weight = nullptr;
   uint32_t *image = nullptr, *other = nullptr;
 };
@@ -143,12 +145,14 @@ void make_taps(int32_t in, int32_t out, bool bicubic, int32_t first, int32_t cou
   }
 }
 
+// By reference, for how a wide vector is passed by value depends on the processor.
 template <class V>
-V to_byte_range(V v) {
+V& to_byte_range(V& v) {
   v >>= kWeightBits;
   v &= ~(v >> 31);
-  const V over = v > 255;
-  return (v & ~over) | (over & 255);
+  const auto over = v > 255;
+  v = (v & ~over) | (over & 255);
+  return v;
 }
 
 // Three channels and one byte of the next pixel.
@@ -197,7 +201,9 @@ void resize_window(const ImageParams& p, const uint8_t* source, int32_t h, int32
   if (ys.size() < h || xs.size() < w) std::fill_n(s.image, int64_t(h) * w, 0u);
   if (ys.size() == 0 || xs.size() == 0) return;
   const int64_t source_row = int64_t(p.source_w) * 3, width = int64_t(xs.size()) * 4;
-  auto output_row = [&](int32_t y) { return reinterpret_cast<uint8_t*>(s.image + int64_t(ys.begin + y) * w + xs.begin); };
+  auto output_row = [&](int32_t y) {
+    return reinterpret_cast<uint8_t*>(s.image + int64_t(ys.begin + y) * w + xs.begin);
+  };
   const bool resize_x = p.source_w != p.resize_w, resize_y = p.source_h != p.resize_h;
   if (!resize_x && !resize_y) {
     for (int32_t y = 0; y < ys.size(); ++y) {
@@ -253,17 +259,15 @@ uint32_t green(uint32_t word) { return word >> 8 & 255; }
 uint32_t blue(uint32_t word) { return word >> 16 & 255; }
 uint32_t word_of(uint32_t r, uint32_t g, uint32_t b) { return r | g << 8 | b << 16; }
 // ITU-R 601 luma with 16 fractional bits.
-uint32_t luma(uint32_t word) {
-  return (red(word) * 19595 + green(word) * 38470 + blue(word) * 7471 + 0x8000) >> 16;
-}
+uint32_t luma(uint32_t word) { return (red(word) * 19595 + green(word) * 38470 + blue(word) * 7471 + 0x8000) >> 16; }
 
 void make_gray(uint32_t* image, int64_t n) {
   for (int64_t i = 0; i < n; ++i) image[i] = luma(image[i]) * 0x10101;
 }
 
 // base + factor * (value - base), cut to a byte. Pillow computes in float and truncates, so its two roundings decide
-// whether 73.9999999 becomes 74. The sum is in double here, lest the compiler fuse it with the product, and its rounding
-// to float is the last factor.
+// whether 73.9999999 becomes 74. The sum is in double here, lest the compiler fuse it with the product, and its
+// rounding to float is the last factor.
 uint32_t blend(float base, float factor, float value) {
   const double sum = (double(base) + double(factor * (value - base))) * (1 + 0x1p-24);
   return uint32_t(int32_t(std::min(std::max(sum, 0.0), 255.0)));
@@ -400,7 +404,8 @@ using Table = T[3][256];  // normalised value of each byte per channel
 template <class T>
 void make_table(const Normalisation& normalisation, Table<T>& table) {
   for (int c = 0; c < 3; ++c) {
-    for (int v = 0; v < 256; ++v) table[c][v] = T((float(v) / 255.0f - normalisation.mean[c]) / normalisation.stddev[c]);
+    for (int v = 0; v < 256; ++v)
+      table[c][v] = T((float(v) / 255.0f - normalisation.mean[c]) / normalisation.stddev[c]);
   }
 }
 

@@ -27,7 +27,7 @@ int threads() { return thread_count(); }
 namespace cpu {
 
 void allocate(size_t bytes, void** pointer) {
-  // Large blocks are aligned to huge pages: a training step walks gigabytes, and page misses would cost a tenth of it.
+  // Large blocks get huge pages: a training step walks gigabytes, and small pages would miss in the TLB all the way.
   constexpr size_t kHugePage = 2 << 20;
   const bool large = bytes >= 2 * kHugePage;
   *pointer = nullptr;

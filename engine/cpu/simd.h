@@ -50,7 +50,7 @@ inline VecH to_bf16(Vec v) {
 #else
   const VecU word = (VecU)v;
   const VecU rounded = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
-  return __builtin_convertvector((VecU)(v == v) & rounded | (VecU)(v != v) & ((word >> 16) | 0x40u), VecH);
+  return __builtin_convertvector(((VecU)(v == v) & rounded) | ((VecU)(v != v) & ((word >> 16) | 0x40u)), VecH);
 #endif
 }
 
@@ -180,7 +180,7 @@ inline LaneBits lane_bits(VecI truth) {
 }
 inline VecI lane_truth(LaneBits bits) {
   const VecI lane = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  return (VecI{} + int32_t(bits) & lane) != 0;
+  return ((VecI{} + int32_t(bits)) & lane) != 0;
 }
 inline LaneBits less(Vec a, Vec b) { return lane_bits((VecI)(a < b)); }
 inline LaneBits is_nan(Vec v) { return lane_bits((VecI)(v != v)); }

@@ -1,5 +1,5 @@
-// Augmentation recipes: the statistics of what they draw, the geometry of evaluation, and independence of everything but
-// the key.
+// Augmentation recipes: the statistics of what they draw, the geometry of evaluation, and independence of everything
+// but the key.
 #include "data/augment.h"
 
 #include <gtest/gtest.h>
@@ -136,10 +136,10 @@ TEST(Augment, EvaluationHasTorchvisionsGeometry) {
     int32_t size, h, w, resize_h, resize_w, y, x;
   };
   // Resize(256) then CenterCrop(224); the values are torchvision's. 341: int(256 * 500 / 375); 58: round(58.5).
-  for (const Case& c : {Case{224, 375, 500, 256, 341, 16, 58}, Case{224, 500, 375, 341, 256, 58, 16},
-                        Case{224, 224, 224, 256, 256, 16, 16}, Case{224, 100, 301, 256, 770, 16, 273},
-                        Case{32, 32, 32, 32, 32, 0, 0}, Case{32, 96, 97, 32, 32, 0, 0},
-                        Case{96, 300, 300, 110, 110, 7, 7}}) {
+  for (const Case& c :
+       {Case{224, 375, 500, 256, 341, 16, 58}, Case{224, 500, 375, 341, 256, 58, 16},
+        Case{224, 224, 224, 256, 256, 16, 16}, Case{224, 100, 301, 256, 770, 16, 273}, Case{32, 32, 32, 32, 32, 0, 0},
+        Case{32, 96, 97, 32, 32, 0, 0}, Case{96, 300, 300, 110, 110, 7, 7}}) {
     const Draw d = draw(eval, c.size, 0, c.h, c.w);
     EXPECT_EQ(d.params.resize_h, c.resize_h);
     EXPECT_EQ(d.params.resize_w, c.resize_w);

@@ -15,7 +15,8 @@ namespace coss::test {
 
 inline void write_file(const std::string& path, const std::vector<uint8_t>& bytes) {
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
 }
 inline void write_text(const std::string& path, const std::string& text) {
   write_file(path, std::vector<uint8_t>(text.begin(), text.end()));
@@ -80,13 +81,14 @@ struct Decoded {
 // Decodes `wanted`, or everything when it is empty.
 inline Decoded decode(const std::vector<uint8_t>& bytes, Region wanted = {}, const std::string& name = "test.jpg") {
   Decoded d;
-  d.region = decode_image({name, bytes},
-                          [&](int32_t height, int32_t width) {
-                            d.height = height;
-                            d.width = width;
-                            return wanted.h > 0 ? wanted : Region{0, 0, height, width};
-                          },
-                          d.pixels);
+  d.region = decode_image(
+      {name, bytes},
+      [&](int32_t height, int32_t width) {
+        d.height = height;
+        d.width = width;
+        return wanted.h > 0 ? wanted : Region{0, 0, height, width};
+      },
+      d.pixels);
   return d;
 }
 

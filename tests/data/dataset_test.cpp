@@ -66,7 +66,12 @@ TEST(Dataset, Cifar10RecordsBecomePixels) {
   EXPECT_EQ(labels_of(*train), (std::vector<int32_t>{0, 3, 6, 0, 3, 6, 9}));
   EXPECT_EQ(train->name(6), "data_batch_2.bin[3]");
   std::vector<uint8_t> pixels = {7};
-  train->read(6, [](int32_t h, int32_t w) { return Region{h - 2, w - 3, 2, 3}; }, pixels);
+  train->read(
+      6,
+      [](int32_t h, int32_t w) {
+        return Region{h - 2, w - 3, 2, 3};
+      },
+      pixels);
   ASSERT_EQ(pixels.size(), 1u + 18u);
   EXPECT_EQ(pixels[0], 7);
   for (int y = 0; y < 2; ++y) {
@@ -119,7 +124,12 @@ TEST(Dataset, ClassFoldersAreLabelledInOrderOfTheirNames) {
   EXPECT_EQ(dataset->classes(), 3);
   // The bytes decide about the format: x.bmp is a JPEG.
   std::vector<uint8_t> pixels;
-  dataset->read(0, [](int32_t h, int32_t w) { return Region{0, 0, h, w}; }, pixels);
+  dataset->read(
+      0,
+      [](int32_t h, int32_t w) {
+        return Region{0, 0, h, w};
+      },
+      pixels);
   EXPECT_EQ(pixels.size(), 8u * 8 * 3);
   fs::create_directory(folder + "/empty");
   expect_error(folder, {"/empty", "holds no image"});
@@ -151,7 +161,8 @@ TEST(Dataset, FlatFoldersHaveNoLabels) {
 TEST(Dataset, ListsAreRelativeToThemselves) {
   const std::string folder = scratch_folder();
   write_file(folder + "/pictures/a b.jpg", jpeg_picture(9, 7));
-  write_text(folder + "/list.txt", "pictures/a b.jpg 4\r\n\n" + folder + "/pictures/a b.jpg\t1\nmissing.jpg 2\n/dev/zero 0\n");
+  write_text(folder + "/list.txt",
+             "pictures/a b.jpg 4\r\n\n" + folder + "/pictures/a b.jpg\t1\nmissing.jpg 2\n/dev/zero 0\n");
   const auto dataset = open_dataset(folder + "/list.txt", Split::train);
   EXPECT_EQ(labels_of(*dataset), (std::vector<int32_t>{4, 1, 2, 0}));
   EXPECT_EQ(dataset->classes(), 5);

@@ -97,7 +97,12 @@ void expect_broken(const std::vector<uint8_t>& bytes, const std::string& what) {
   std::vector<uint8_t> pixels = {1, 2, 3};
   const std::string name = "folder/broken.jpg";
   try {
-    decode_image({name, bytes}, [](int32_t h, int32_t w) { return Region{0, 0, h, w}; }, pixels);
+    decode_image(
+        {name, bytes},
+        [](int32_t h, int32_t w) {
+          return Region{0, 0, h, w};
+        },
+        pixels);
     ADD_FAILURE() << what << " was accepted";
   } catch (const BrokenImage& error) {
     EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();

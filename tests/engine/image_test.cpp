@@ -77,7 +77,8 @@ TEST(Image, NormalisesWithMeanAndDeviationOfEachChannel) {
   const Tensor params = Tensor::from(words, {int64_t(words.size())}, Device::cpu);
   const Tensor pixels = Tensor::from<uint8_t>({255, 51, 0}, {3}, Device::cpu);
   Tensor y({1, 2, 1, 3}, DType::f32, Device::cpu);
-  kernels(Device::cpu).augment_images(context(Device::cpu), {{0.5f, 0.25f, 0.125f}, {0.5f, 0.5f, 0.25f}}, params, pixels, y);
+  kernels(Device::cpu)
+      .augment_images(context(Device::cpu), {{0.5f, 0.25f, 0.125f}, {0.5f, 0.5f, 0.25f}}, params, pixels, y);
   const std::vector<float> expected = {-1, -0.5f, -0.5f, 1, -0.1f, -0.5f};  // black outside, then the pixel
   const std::vector<float> got = y.to_vector<float>();
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-6f) << i;

@@ -3,6 +3,7 @@
 
 #include <zip.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -14,6 +15,8 @@ std::string read_text(const std::string& path) {
 }
 
 void write_text(const std::string& path, const std::string& text) {
+  // Replacing a file's contents makes some file systems wait for the disk; a new file does not.
+  std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(text.data(), std::streamsize(text.size()));
 }
 
@@ -36,6 +39,7 @@ ZipEntries read_zip(const std::string& path) {
 }
 
 void write_zip(const std::string& path, const ZipEntries& entries, bool deflated) {
+  std::filesystem::remove(path);
   int code = 0;
   zip_t* zip = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code);
   ASSERT_NE(zip, nullptr);

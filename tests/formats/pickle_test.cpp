@@ -16,12 +16,20 @@ struct NoHost : PickleHost {
   PickleRef persistent(PickleHeap& heap, PickleRef) override { return heap.add_text("stored"); }
 };
 
+std::string enclose(std::string open, const std::string& text, const char* close) {
+  open += text;
+  open += close;
+  return open;
+}
+
 // A pickle's value as text, for short expectations.
 std::string show(const PickleHeap& heap, PickleRef ref, int depth = 0) {
   const PickleValue& value = heap[ref];
   std::string items;
-  for (PickleRef item : value.items)
-    items += (items.empty() ? "" : " ") + (depth > 5 ? "…" : show(heap, item, depth + 1));
+  for (PickleRef item : value.items) {
+    if (!items.empty()) items += ' ';
+    items += depth > 5 ? std::string("…") : show(heap, item, depth + 1);
+  }
   switch (value.kind) {
     case PickleKind::none:
       return "None";
@@ -32,17 +40,17 @@ std::string show(const PickleHeap& heap, PickleRef ref, int depth = 0) {
     case PickleKind::real:
       return std::to_string(value.real).substr(0, 5);
     case PickleKind::text:
-      return "'" + value.text + "'";
+      return enclose("'", value.text, "'");
     case PickleKind::bytes:
-      return "b'" + value.text + "'";
+      return enclose("b'", value.text, "'");
     case PickleKind::list:
-      return "[" + items + "]";
+      return enclose("[", items, "]");
     case PickleKind::tuple:
-      return "(" + items + ")";
+      return enclose("(", items, ")");
     case PickleKind::dict:
-      return "{" + items + "}";
+      return enclose("{", items, "}");
     case PickleKind::set:
-      return "<" + items + ">";
+      return enclose("<", items, ">");
     default:
       return "?";
   }
@@ -143,8 +151,13 @@ TEST(Pickle, RefusesCorruption) {
     expect_contains(refuse(pickle), "test.pkl");
   }
   refuse("\x8b\xff\xff\xff\xffK.");
-  refuse("\x8d" + little(uint64_t(1) << 63, 8) + "x.");
-  refuse("\x8e" + little(uint64_t(-1), 8) + "x.");
+  for (const uint64_t length : {uint64_t(1) << 63, ~uint64_t(0)}) {
+    for (std::string pickle : {"\x8d", "\x8e", "\x96"}) {
+      pickle += little(length, 8);
+      pickle += "x.";
+      refuse(pickle);
+    }
+  }
   expect_contains(refuse("cos\nsystem\n(Vls\ntR."), "the pickle wants to call 'os.system', which coss never does");
   expect_contains(refuse("\x8c\x08"
                          "builtins\x8c\x04"

@@ -1,4 +1,5 @@
 // Both PyTorch containers and safetensors against what PyTorch reads, on own small files and on real checkpoints.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -129,7 +130,8 @@ TEST(TensorFile, RefusesWhatItCannotRead) {
       {"nothing.pt", "No such file"},
   };
   for (const auto& [name, reason] : refused) {
-    expect_contains(error_of([&] { open_tensor_file(folder + name); }), reason);
+    const std::string path = folder + name;
+    expect_contains(error_of([&] { open_tensor_file(path); }), reason);
   }
 }
 

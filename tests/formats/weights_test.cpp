@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "models/network.h"
 #include "tests/formats/format_support.h"
 #include "tests/support/support.h"
 
@@ -142,6 +143,28 @@ TEST(Weights, MissingAndMismatched) {
   EXPECT_EQ(load_weights(path, b.params, "net", classifier).mismatched,
             std::vector<std::string>{"fc.weight (6, 2) is (2, 6) in the file"});
   error_of([&] { load_weights(path, b.params, "net", nullptr); });
+}
+
+TEST(Weights, RealCheckpointsFitTheirModels) {
+  const auto shared = shared_folder();
+  if (!shared) GTEST_SKIP() << "the shared folder is missing";
+  struct Case {
+    const char *model, *file, *prefix;
+    int64_t classes, optional;
+  };
+  for (const Case& c : {Case{"resnet20_cifar", "akamaster-cifar10/resnet20-12fca82f.th", "state_dict.module.", 10, 0},
+                        Case{"resnet56_cifar", "akamaster-cifar10/resnet56-4bfd9763.th", "state_dict.module.", 10, 0},
+                        Case{"mobilenet_v2", "mobilenet_v2_imagenet_backbone_torchvision_keys.pth", "", 1000, 2}}) {
+    Params params;
+    const auto network = find_model(c.model).make(Scope(params, "teacher"), c.classes);
+    params.allocate(Device::cpu, DType::f32, 1);
+    const auto is_classifier = [](const std::string& name) { return name.rfind("classifier.", 0) == 0; };
+    const WeightReport report = load_weights(*shared + "/checkpoints/" + c.file, params, "teacher", is_classifier);
+    EXPECT_EQ(report.stripped_prefix, c.prefix);
+    EXPECT_EQ(int64_t(report.missing.size()), c.optional) << report.str();
+    EXPECT_EQ(report.matched, int64_t(params.entries().size()) - c.optional);
+    EXPECT_TRUE(report.unexpected.empty()) << report.str();
+  }
 }
 
 }  // namespace

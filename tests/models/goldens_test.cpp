@@ -126,10 +126,10 @@ TEST(ModelTrainingGoldens, Float32) {
   }
 }
 
-// In double nothing is left but the goldens' own rounding.
+// In double nothing is left but the rounding of the goldens and of the float options (eps, momentum).
 TEST(ModelTrainingGoldens, ReferenceInDouble) {
-  expect_eval("resnet20_cifar", Device::reference, DType::f64, 1e-14);
-  expect_train("resnet20_cifar", Device::reference, DType::f64, 1e-14, 1e-14);
+  expect_eval("resnet20_cifar", Device::reference, DType::f64, 1e-13);
+  expect_train("resnet20_cifar", Device::reference, DType::f64, 1e-13, 1e-13);
 }
 
 }  // namespace coss::test
