@@ -41,8 +41,8 @@ struct Timed<Member> {
 // Allocation runs on loader threads too and is no kernel launch: it stays untimed.
 Kernels timing_table() {
   Kernels table{};
-#define KERNEL(kernel, args)             \
-  Timed<&Kernels::kernel>::name = #kernel; \
+#define KERNEL(kernel, args)                \
+  Timed<& Kernels::kernel>::name = #kernel; \
   table.kernel = &Timed<&Kernels::kernel>::call;
 #include "engine/kernels.def"
 #undef KERNEL

@@ -1,5 +1,5 @@
-// Traces: how long each kernel ran and when, as a file for chrome://tracing or Perfetto. Off, it costs nothing: turning it
-// on replaces the table of kernels by one whose entries time the call.
+// Traces: how long each kernel ran and when, as a file for chrome://tracing or Perfetto. Off, it costs nothing: turning
+// it on replaces the table of kernels by one whose entries time the call.
 #pragma once
 #include <string>
 

@@ -11,12 +11,33 @@
 namespace coss {
 namespace {
 
+// Makes a folder and, unless keep() is reached, removes it again when it is new and still empty.
+class OutFolder {
+ public:
+  explicit OutFolder(std::string path) : path_(std::move(path)), fresh_(!std::filesystem::exists(path_)) {
+    std::error_code failed;
+    std::filesystem::create_directories(path_, failed);
+    COSS_CHECK(!failed, "cannot make the folder " + path_ + ": " + failed.message());
+  }
+  OutFolder(const OutFolder&) = delete;
+  OutFolder& operator=(const OutFolder&) = delete;
+  ~OutFolder() {
+    std::error_code ignored;  // not empty: somebody else's files are in it by now
+    if (fresh_) std::filesystem::remove(path_, ignored);
+  }
+  void keep() { fresh_ = false; }
+
+ private:
+  std::string path_;
+  bool fresh_;
+};
+
 void run_embed(const EvaluationOptions& options, const std::string& split, const std::string& out) {
   apply(options.common);
   const auto network = options.network(Classifier::optional);
   const auto dataset = open_dataset(options.data, split == "train" ? Split::train : Split::test);
   const int64_t size = dataset->size(), width = (*network)->feature_width;
-  std::filesystem::create_directories(out);
+  OutFolder folder(out);
   // Row i is image i, also where an image was broken (zeros, label -1), so that neighbours keep their indices.
   NpyWriter features(out + "/features.npy", FileDType::f32, {size, width});
   std::vector<int32_t> labels(size_t(size), -1);
@@ -36,6 +57,7 @@ void run_embed(const EvaluationOptions& options, const std::string& split, const
   fill_up_to(size);
   features.finish();
   write_npy(out + "/labels.npy", FileDType::i32, {size}, labels.data());
+  folder.keep();
   if (options.common.json)
     fmt::print("{}\n", nlohmann::ordered_json{{"images", size},
                                               {"width", width},
@@ -54,9 +76,12 @@ void add_embed(CLI::App& program) {
   auto options = std::make_shared<EvaluationOptions>();
   auto split = std::make_shared<std::string>("train"), out = std::make_shared<std::string>();
   add_evaluation_options(command, *options);
-  command.add_option("--split", *split, "train or test")->check(CLI::IsMember({"train", "test"}))->capture_default_str();
+  command.add_option("--split", *split, "train or test")
+      ->check(CLI::IsMember({"train", "test"}))
+      ->capture_default_str();
   command.add_option("--out", *out, "folder for features.npy and labels.npy")->required()->type_name("DIR");
-  add_example(command, "coss embed --model resnet50 --weights teacher.pth --data imagenette --split train --out features");
+  add_example(command,
+              "coss embed --model resnet50 --weights teacher.pth --data imagenette --split train --out features");
   command.callback([=] { run_embed(*options, *split, *out); });
 }
 

@@ -103,8 +103,9 @@ void add_eval(CLI::App& program) {
   CLI::App& classify = *command.add_subcommand("classify", "top-1 and top-5 of the network's own classifier");
   auto classify_options = std::make_shared<EvaluationOptions>();
   add_evaluation_options(classify, *classify_options);
-  add_example(classify, "coss eval classify --model resnet20_cifar --weights resnet20-12fca82f.th "
-                        "--data cifar-10-batches-bin");
+  add_example(classify,
+              "coss eval classify --model resnet20_cifar --weights resnet20-12fca82f.th "
+              "--data cifar-10-batches-bin");
   classify.callback([=] { run_classify(*classify_options); });
 
   CLI::App& knn = *command.add_subcommand("knn", "weighted nearest neighbours on frozen features");
@@ -115,8 +116,9 @@ void add_eval(CLI::App& program) {
   knn.add_option("--temperature", knn_choice->temperature, "of the votes exp(cosine / T)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  add_example(knn, "coss eval knn --model resnet20_cifar --weights runs/cifar10/student.safetensors "
-                   "--data cifar-10-batches-bin --k 1 20");
+  add_example(knn,
+              "coss eval knn --model resnet20_cifar --weights runs/cifar10/student.safetensors "
+              "--data cifar-10-batches-bin --k 1 20");
   knn.callback([=] {
     for (const int64_t k : knn_choice->k) COSS_CHECK(k > 0, "--k must be at least 1");
     run_knn(*knn_options, *knn_choice);
@@ -132,13 +134,16 @@ void add_eval(CLI::App& program) {
   linear.add_option("--epochs", probe->epochs, "sgd: passes; the rate drops tenfold at 60 % and 80 %")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  linear.add_option("--lr", probe->learning_rate, "sgd: learning rate")->check(CLI::PositiveNumber)->capture_default_str();
+  linear.add_option("--lr", probe->learning_rate, "sgd: learning rate")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   linear.add_option("--penalties", probe->penalties, "lbfgs: values tried, 1e-6 to 1e5")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   linear.add_option("--seed", probe->seed, "of order, initial values and validation split")->capture_default_str();
-  add_example(linear, "coss eval linear --model resnet18 --weights runs/imagenette/student.safetensors "
-                      "--data imagenette --solver lbfgs");
+  add_example(linear,
+              "coss eval linear --model resnet18 --weights runs/imagenette/student.safetensors "
+              "--data imagenette --solver lbfgs");
   linear.callback([=] { run_linear(*linear_options, *probe); });
 }
 

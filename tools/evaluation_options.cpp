@@ -31,7 +31,9 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
 
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required) {
   command.add_option("--model", options.model, "network, see 'coss models'")->required(required);
-  command.add_option("--weights", options.weights, "PyTorch or safetensors file")->required(required)->type_name("FILE");
+  command.add_option("--weights", options.weights, "PyTorch or safetensors file")
+      ->required(required)
+      ->type_name("FILE");
   command.add_option("--data", options.data, "CIFAR binaries, class folders, a flat folder or a list file")
       ->required(required)
       ->type_name("PATH");

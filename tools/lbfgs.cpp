@@ -32,8 +32,7 @@ Vector direction(const Vector& gradient, const std::deque<Pair>& pairs) {
   const double scale = pairs.empty() ? 1 / std::max(1.0, std::sqrt(dot(q, q)))
                                      : 1 / (pairs.back().rho * dot(pairs.back().y, pairs.back().y));
   for (double& value : q) value *= scale;
-  for (size_t i = 0; i < pairs.size(); ++i)
-    add_scaled(alpha[i] - pairs[i].rho * dot(pairs[i].y, q), pairs[i].s, q);
+  for (size_t i = 0; i < pairs.size(); ++i) add_scaled(alpha[i] - pairs[i].rho * dot(pairs[i].y, q), pairs[i].s, q);
   for (double& value : q) value = -value;
   return q;
 }

@@ -183,7 +183,8 @@ LinearProbeResult linear_probe(const Features& train, const Features& test, cons
   int32_t classes = 0;
   for (const Features* side : {&train, &test})
     for (const int32_t label : side->labels) {
-      COSS_CHECK(label >= 0, "a linear probe needs labels: use class folders, a list file with labels, or CIFAR binaries");
+      COSS_CHECK(label >= 0,
+                 "a linear probe needs labels: use class folders, a list file with labels, or CIFAR binaries");
       classes = std::max(classes, label + 1);
     }
   if (options.solver == "sgd") return by_sgd(train, test, classes, options);

@@ -44,14 +44,15 @@ void run_mine(const MineOptions& options) {
                "coss mine: give --features FILE.npy, or --model, --weights and --data");
     const auto network = from.network(Classifier::optional);
     const auto dataset = open_dataset(from.data, Split::train);
-    const Features features = extract_features(**network, *dataset, common.place(), common.compute(),
-                                               from.features(*network, "images"));
+    const Features features =
+        extract_features(**network, *dataset, common.place(), common.compute(), from.features(*network, "images"));
     const auto found = mine(aligned_rows(features, dataset->size()), dataset->size(), features.width, mining);
     write_npy(options.out, FileDType::i32, {dataset->size(), options.k}, found.data());
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"neighbours", options.out}, {"k", options.k}, {"seconds", seconds}}.dump());
+    fmt::print("{}\n",
+               nlohmann::ordered_json{{"neighbours", options.out}, {"k", options.k}, {"seconds", seconds}}.dump());
   else
     fmt::print("{}: the {} nearest of every image, in {:.1f} s\n", options.out, options.k, seconds);
 }

@@ -26,8 +26,8 @@ Tensor normalised_rows(const ReadRows& read, int64_t first, int64_t count, int64
 void mine_rows(int64_t rows, int64_t width, const ReadRows& read, const MiningOptions& options,
                const std::function<void(const std::vector<int32_t>&)>& take) {
   COSS_CHECK(options.k > 0, "mining: k must be at least 1");
-  COSS_CHECK(options.k < rows, fmt::format("mining: {} images have at most {} neighbours each, k = {} is too many", rows,
-                                           rows - 1, options.k));
+  COSS_CHECK(options.k < rows, fmt::format("mining: {} images have at most {} neighbours each, k = {} is too many",
+                                           rows, rows - 1, options.k));
   Context& ctx = context(options.device);
   const Kernels& k = kernels(options.device);
   const size_t key_bytes = 3 * size_t(width) * sizeof(float), query_bytes = key_bytes + size_t(options.k) * 16;
@@ -43,7 +43,8 @@ void mine_rows(int64_t rows, int64_t width, const ReadRows& read, const MiningOp
     const int64_t count = std::min(query_block, rows - first);
     const Tensor queries = all_keys.empty() ? normalised_rows(read, first, count, width, options.device)
                                             : all_keys.view(first * width, {count, width});
-    Tensor values({count, options.k}, DType::f32, options.device), indices({count, options.k}, DType::i32, options.device);
+    Tensor values({count, options.k}, DType::f32, options.device),
+        indices({count, options.k}, DType::i32, options.device);
     k.fill(ctx, -std::numeric_limits<double>::infinity(), values);
     k.fill(ctx, -1, indices);
     for (int64_t key = 0; key < rows; key += key_block) {
@@ -60,16 +61,17 @@ void mine_rows(int64_t rows, int64_t width, const ReadRows& read, const MiningOp
 
 void mine_file(const std::string& features, const std::string& out, const MiningOptions& options) {
   const NpyFile file(features);
-  COSS_CHECK(file.shape().size() == 2, features + ": expected a matrix (images, width), found " + shape_text(file.shape()));
+  COSS_CHECK(file.shape().size() == 2,
+             features + ": expected a matrix (images, width), found " + shape_text(file.shape()));
   NpyWriter writer(out, FileDType::i32, {file.rows(), options.k});
   mine_rows(
-      file.rows(), file.row_size(),
-      [&](int64_t first, int64_t count) { return file.read_float_rows(first, count); }, options,
-      [&](const std::vector<int32_t>& rows) { writer.append(rows.data(), rows.size() * sizeof(int32_t)); });
+      file.rows(), file.row_size(), [&](int64_t first, int64_t count) { return file.read_float_rows(first, count); },
+      options, [&](const std::vector<int32_t>& rows) { writer.append(rows.data(), rows.size() * sizeof(int32_t)); });
   writer.finish();
 }
 
-std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int64_t width, const MiningOptions& options) {
+std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int64_t width,
+                          const MiningOptions& options) {
   COSS_ASSERT(int64_t(features.size()) == rows * width);
   std::vector<int32_t> found;
   found.reserve(size_t(rows * options.k));

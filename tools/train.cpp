@@ -87,8 +87,10 @@ void add_train(CLI::App& program) {
   command.add_option("--device", options->device, "short for device=: cpu or cuda");
   command.add_option("--threads", options->threads, "short for threads=");
   command.add_option("--batch", options->batch, "short for train.batch=");
-  add_example(command, "coss train recipes/coss_resnet56_resnet20_cifar10.json data.path=cifar-10-batches-bin "
-                       "teacher.weights=resnet56-4bfd9763.th --out runs/cifar10\n\nRecipe keys and defaults:\n" + config_help());
+  add_example(command,
+              "coss train recipes/coss_resnet56_resnet20_cifar10.json data.path=cifar-10-batches-bin "
+              "teacher.weights=resnet56-4bfd9763.th --out runs/cifar10\n\nRecipe keys and defaults:\n" +
+                  config_help());
   command.callback([options] { run_train(*options); });
 }
 

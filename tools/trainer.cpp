@@ -17,9 +17,7 @@
 namespace coss {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // A step is due every `every` steps; 0 means never.
 bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
@@ -57,11 +55,13 @@ Trainer::Trainer(const Config& config)
   method_ = method.make(config.method, scope, *student_, teacher_ ? teacher_->network.get() : nullptr);
   params_.allocate(device_, dtype_, config.seed);
   if (!config.student.weights.empty())
-    load_weights(config.student.weights, params_, "student", [](const std::string& name) { return is_classifier(name); });
+    load_weights(config.student.weights, params_, "student",
+                 [](const std::string& name) { return is_classifier(name); });
   optimizer_ = make_optimizer(config.optimizer, params_);
-  step_ = std::make_unique<Step>(*method_, params_, *optimizer_,
-                                 StepOptions{device_, dtype_, int32_t(config.data.image_size), config.data.normalisation,
-                                             config.train.accumulate, config.train.clip_norm, config.train.ema_decay});
+  step_ =
+      std::make_unique<Step>(*method_, params_, *optimizer_,
+                             StepOptions{device_, dtype_, int32_t(config.data.image_size), config.data.normalisation,
+                                         config.train.accumulate, config.train.clip_norm, config.train.ema_decay});
 
   const int64_t micro_batch = config.train.batch / config.train.accumulate;
   const int64_t anchors = micro_batch / (1 + config.neighbours.nearest);
@@ -69,6 +69,7 @@ Trainer::Trainer(const Config& config)
              fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
   batches_per_epoch_ = train_set_->size() / anchors;
   steps_per_epoch_ = std::max<int64_t>(1, batches_per_epoch_ / config.train.accumulate);
+  if (config.neighbours.nearest == 0 || !config.neighbours.file.empty()) make_sampler(config.neighbours.file);
   total_steps_ = config.train.max_steps > 0 ? config.train.max_steps : config.train.epochs * steps_per_epoch_;
 }
 
@@ -89,7 +90,11 @@ std::string Trainer::summary() const {
 }
 
 TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
-  make_sampler(folder, progress);
+  if (!sampler_) {
+    const std::string file = folder.path() + "/neighbours.npy";
+    if (!std::filesystem::exists(file)) mine_neighbours(file, progress);
+    make_sampler(file);
+  }
   if (const auto checkpoint = folder.last_checkpoint()) {
     load(*checkpoint);
     folder.truncate_metrics(step_->updates());
@@ -139,21 +144,18 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   return result;
 }
 
-void Trainer::make_sampler(RunFolder& folder, Progress& progress) {
+void Trainer::make_sampler(const std::string& neighbours) {
   const int64_t micro_batch = config_.train.batch / config_.train.accumulate, nearest = config_.neighbours.nearest;
   if (nearest == 0) {
     sampler_ = std::make_unique<ShuffledSampler>(train_set_->size(), micro_batch, config_.seed);
     return;
   }
-  std::string file = config_.neighbours.file;
-  if (file.empty()) {
-    file = folder.path() + "/neighbours.npy";
-    if (!std::filesystem::exists(file)) mine_neighbours(file, progress);
-  }
-  const NpyArray array = read_npy(file);
-  COSS_CHECK(array.dtype == FileDType::i32 && array.shape.size() == 2 && array.shape[0] == train_set_->size(),
-             fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine' "
-                         "from the same images", file, train_set_->size(), name_of(array.dtype), shape_text(array.shape)));
+  const NpyArray array = read_npy(neighbours);
+  COSS_CHECK(
+      array.dtype == FileDType::i32 && array.shape.size() == 2 && array.shape[0] == train_set_->size(),
+      fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine' "
+                  "from the same images",
+                  neighbours, train_set_->size(), name_of(array.dtype), shape_text(array.shape)));
   const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
   sampler_ = std::make_unique<NeighbourSampler>(
       std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
@@ -181,9 +183,10 @@ void Trainer::check_finite(const RunFolder& folder) const {
   const int64_t bad = step_->first_bad_step();
   if (bad < 0) return;
   const auto good = folder.last_checkpoint();
-  throw Error(fmt::format("the loss of step {} is not a finite number; last good checkpoint: {}. A lower "
-                          "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually mend it",
-                          bad + 1, good ? good->path : "none"));
+  throw Error(
+      fmt::format("the loss of step {} is not a finite number; last good checkpoint: {}. A lower "
+                  "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually mend it",
+                  bad + 1, good ? good->path : "none"));
 }
 
 void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
@@ -231,8 +234,8 @@ void Trainer::knn_check(RunFolder& folder, Progress& progress) {
   knn.k = {config_.knn.k};
   knn.device = device_;
   const double accuracy = knn_accuracy(train, test, knn).begin()->second;
-  const std::string line = fmt::format("step {}: kNN accuracy of the student {:.2f} % (k = {})", step_->updates(),
-                                       accuracy, config_.knn.k);
+  const std::string line =
+      fmt::format("step {}: kNN accuracy of the student {:.2f} % (k = {})", step_->updates(), accuracy, config_.knn.k);
   progress.message(line);
   folder.log(line);
   folder.metrics(step_->updates(), {{"knn", accuracy}});

@@ -1,5 +1,5 @@
-// Trainer: a whole training run, from a resolved recipe to a student on disk. It owns what a run is made of and knows the
-// order of things; one step of it is tools/step.h, its files are tools/run_folder.h.
+// Trainer: a whole training run, from a resolved recipe to a student on disk. It owns what a run is made of and knows
+// the order of things; one step of it is tools/step.h, its files are tools/run_folder.h.
 #pragma once
 #include <map>
 #include <memory>
@@ -18,11 +18,11 @@
 namespace coss {
 
 struct TrainResult {
-  int64_t steps = 0;          // done in all
+  int64_t steps = 0;  // done in all
   bool interrupted = false;
   double seconds = 0, images_per_second = 0;  // of this process
   std::map<std::string, double> last;         // the last logged numbers
-  std::string student;        // the final weights; empty when interrupted
+  std::string student;                        // the final weights; empty when interrupted
 };
 
 class Trainer {
@@ -34,12 +34,12 @@ class Trainer {
   // What will happen, for --dry-run and the log.
   std::string summary() const;
 
-  // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Throws Error
-  // when the loss stops being finite, naming the step and the last good checkpoint.
+  // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Throws
+  // Error when the loss stops being finite, naming the step and the last good checkpoint.
   TrainResult run(RunFolder& folder, Progress& progress);
 
  private:
-  void make_sampler(RunFolder& folder, Progress& progress);
+  void make_sampler(const std::string& neighbours);
   void mine_neighbours(const std::string& out, Progress& progress);
   void save(RunFolder& folder);
   void load(const Checkpoint& checkpoint);

@@ -16,13 +16,20 @@ std::vector<StateTensor> all_state(Params& params, const Step& step) {
 
 FileDType file_dtype(DType dtype) {
   switch (dtype) {
-    case DType::f32: return FileDType::f32;
-    case DType::bf16: return FileDType::bf16;
-    case DType::f16: return FileDType::f16;
-    case DType::f64: return FileDType::f64;
-    case DType::i32: return FileDType::i32;
-    case DType::i64: return FileDType::i64;
-    case DType::u8: return FileDType::u8;
+    case DType::f32:
+      return FileDType::f32;
+    case DType::bf16:
+      return FileDType::bf16;
+    case DType::f16:
+      return FileDType::f16;
+    case DType::f64:
+      return FileDType::f64;
+    case DType::i32:
+      return FileDType::i32;
+    case DType::i64:
+      return FileDType::i64;
+    case DType::u8:
+      return FileDType::u8;
   }
   return FileDType::u8;
 }
@@ -38,9 +45,9 @@ void save_trainer_state(const std::string& path, Params& params, const Step& ste
     kernels(part.tensor).download(context(part.tensor.device()), part.tensor, tensor.bytes.data());
     tensors.push_back(std::move(tensor));
   }
-  write_safetensors(path, tensors,
-                    {{"updates", std::to_string(step.updates())},
-                     {"batches_since_read", std::to_string(step.batches_since_read())}});
+  write_safetensors(
+      path, tensors,
+      {{"updates", std::to_string(step.updates())}, {"batches_since_read", std::to_string(step.batches_since_read())}});
 }
 
 void load_trainer_state(const std::string& path, Params& params, Step& step) {

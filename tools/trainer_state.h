@@ -1,4 +1,5 @@
-// The exact state of a run as one file: flat buffers in their own precision, so that a resumed run continues bit for bit.
+// The exact state of a run as one file: flat buffers in their own precision, so that a resumed run continues bit for
+// bit.
 #pragma once
 #include <string>
 

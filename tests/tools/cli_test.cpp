@@ -1,38 +1,20 @@
 // The program as its users meet it: exit codes, messages, and JSON that stands alone on stdout.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "tests/support/program.h"
 #include "tests/support/support.h"
 #include "tools/progress.h"
 
 namespace coss {
 namespace {
 
-struct Outcome {
-  int code = 0;
-  std::string out, err;
-};
+using test::Outcome;
 
-Outcome run(const std::string& arguments) {
-  const std::string folder = test::scratch_folder();
-  const std::string command =
-      std::string("'") + COSS_PROGRAM + "' " + arguments + " >'" + folder + "/out' 2>'" + folder + "/err' </dev/null";
-  const int status = std::system(command.c_str());
-  const auto read = [&](const char* name) {
-    std::stringstream text;
-    text << std::ifstream(folder + "/" + name).rdbuf();
-    return text.str();
-  };
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
-}
+Outcome run(const std::string& arguments) { return test::run_program(arguments); }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

@@ -76,7 +76,8 @@ TEST(Step, TwoHalvesAccumulateToTheWholeGradient) {
   halves.step->run(halves.batch);
   whole.step->update(0.1);
   halves.step->update(0.1);
-  const std::vector<double> a = whole.params.weights().value.to_doubles(), b = halves.params.weights().value.to_doubles();
+  const std::vector<double> a = whole.params.weights().value.to_doubles(),
+                            b = halves.params.weights().value.to_doubles();
   double difference = 0;
   for (size_t i = 0; i < a.size(); ++i) difference = std::max(difference, std::abs(a[i] - b[i]));
   EXPECT_LT(difference, 1e-6);

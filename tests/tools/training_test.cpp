@@ -1,5 +1,5 @@
-// Whole training runs on drawn images: they learn, they stop and resume bit for bit, and they stop on a loss that is not
-// finite.
+// Whole training runs on drawn images: they learn, they stop and resume bit for bit, and they stop on a loss that is
+// not finite.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -37,11 +37,12 @@ struct Fixture {
       "neighbours": {"nearest": 3, "pool": 7},
       "train": {"batch": 16, "max_steps": 12}, "optimizer": {"weight_decay": 1e-4},
       "schedule": {"learning_rate": 0.03}, "checkpoint": {"every_steps": 5}, "log": {"every_steps": 4}
-    })", "test recipe", [&] {
-      std::vector<std::string> all{"data.path=" + data, "teacher.weights=" + teacher};
-      all.insert(all.end(), overrides.begin(), overrides.end());
-      return all;
-    }());
+    })",
+                        "test recipe", [&] {
+                          std::vector<std::string> all{"data.path=" + data, "teacher.weights=" + teacher};
+                          all.insert(all.end(), overrides.begin(), overrides.end());
+                          return all;
+                        }());
   }
 
   std::string place(const std::string& name) const { return folder + "/" + name; }
@@ -71,8 +72,8 @@ int train_with_interruptions(const Config& config, const std::string& name, std:
   for (int attempt = 0; attempt < 50; ++attempt) {
     const SignalScope signals;
     Trainer trainer(config);
-    RunFolder run = attempt ? RunFolder::resume(fixture().place(name), config)
-                            : RunFolder::create(fixture().place(name), config);
+    RunFolder run =
+        attempt ? RunFolder::resume(fixture().place(name), config) : RunFolder::create(fixture().place(name), config);
     Progress progress(stderr);
     std::thread killer([&] {
       std::this_thread::sleep_for(delay * (attempt + 1));
@@ -91,7 +92,8 @@ void expect_interruptions_change_nothing(const std::string& name, const std::vec
   const TrainResult straight = fixture().train(config, name + "_straight");
   const int interruptions = train_with_interruptions(config, name + "_broken", std::chrono::milliseconds(30));
   EXPECT_GE(interruptions, 1);
-  const std::string one = bytes_of(straight.student), other = bytes_of(fixture().place(name + "_broken/student.safetensors"));
+  const std::string one = bytes_of(straight.student),
+                    other = bytes_of(fixture().place(name + "_broken/student.safetensors"));
   ASSERT_FALSE(one.empty());
   EXPECT_TRUE(one == other) << "final weights differ after " << interruptions << " interruptions";
   const std::string metrics = bytes_of(fixture().place(name + "_broken/metrics.jsonl"));
@@ -116,7 +118,8 @@ TEST(Training, TheLossFallsAndTheFolderIsComplete) {
 }
 
 TEST(Training, ALossThatIsNotFiniteNamesStepAndCheckpoint) {
-  const Config config = fixture().recipe({"schedule.learning_rate=1e30", "checkpoint.every_steps=1", "log.every_steps=4"});
+  const Config config =
+      fixture().recipe({"schedule.learning_rate=1e30", "checkpoint.every_steps=1", "log.every_steps=4"});
   try {
     fixture().train(config, "nan");
     FAIL() << "the run went on";

@@ -1,0 +1,18 @@
+// Runs the built program as a child, as its users do.
+#pragma once
+#include <string>
+
+namespace coss::test {
+
+struct Outcome {
+  int code = 0;  // exit code, -1 when a signal ended it
+  std::string out, err;
+};
+
+// `arguments` go through the shell.
+Outcome run_program(const std::string& arguments);
+
+std::string read_file(const std::string& path);
+void write_file(const std::string& path, const std::string& bytes);
+
+}  // namespace coss::test
