@@ -27,8 +27,8 @@ struct Augmentation {
   bool bicubic = false;
 };
 
-// moco_v1, moco_v2, swav, simclr, weak, cifar, eval. The table is methods.md 1.2 and 2.2. Throws Error with the known
-// names.
+// moco_v1, moco_v2, swav, simclr, weak, cifar, eval. The figures are those of the CoSS and SEED programs. Throws Error
+// with the known names.
 const Augmentation& find_augmentation(const std::string& name);
 const std::vector<Augmentation>& augmentations();
 

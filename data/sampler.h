@@ -44,9 +44,9 @@ class ShuffledSampler : public Sampler {
   std::vector<int64_t> order_;
 };
 
-// CoSS (methods.md 1.2): `anchors` images of a seeded permutation, each followed by `nearest` of its first `pool` mined
-// neighbours, drawn without replacement anew each epoch (all in order when nearest == pool). Batch = anchors * (1 +
-// nearest).
+// CoSS (ECCV 2024, its released program): `anchors` images of a seeded permutation, each followed by `nearest` of its
+// first `pool` mined neighbours, drawn without replacement anew each epoch (all in order when nearest == pool). Batch =
+// anchors * (1 + nearest).
 class NeighbourSampler : public Sampler {
  public:
   // neighbours: (size, stored) i32 as `coss mine` writes them; stored >= pool >= nearest. Throws Error on an entry out

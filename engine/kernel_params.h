@@ -38,7 +38,7 @@ struct PoolParams {
   int64_t out_size(int64_t in) const { return (in + 2 * pad - window) / stride + 1; }
 };
 
-// loss = scale * (row_weight * L_co + column_weight * L_ss), methods.md 1.1.
+// loss = scale * (row_weight * L_co + column_weight * L_ss): CoSS (ECCV 2024, arXiv 2409.13939).
 struct CossParams {
   float scale = 1, row_weight = 1, column_weight = 1;
 };

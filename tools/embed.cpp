@@ -7,6 +7,7 @@
 #include "formats/npy.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
+#include "tools/signals.h"
 
 namespace coss {
 namespace {
@@ -34,6 +35,7 @@ class OutFolder {
 
 void run_embed(const EvaluationOptions& options, const std::string& split, const std::string& out) {
   apply(options.common);
+  const SignalScope signals;
   const auto network = options.network(Classifier::optional);
   const auto dataset = open_dataset(options.data, split == "train" ? Split::train : Split::test);
   const int64_t size = dataset->size(), width = (*network)->feature_width;

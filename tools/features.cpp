@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "data/loader.h"
+#include "tools/signals.h"
 
 namespace coss {
 
@@ -23,6 +24,7 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
   loader.start(0, 0, 0);
   int64_t done = 0;
   while (const Batch* batch = loader.next()) {
+    stop_if_interrupted();
     const int64_t n = int64_t(batch->indices.size());
     Tensor pixels({int64_t(batch->pixels.size())}, DType::u8, device);
     Tensor params({n * int64_t(sizeof(ImageParams))}, DType::u8, device);

@@ -26,7 +26,8 @@ struct Features {
   std::vector<int64_t> indices;  // into the data set; broken images are left out
 };
 
-// Runs the network in eval mode, in `dtype` on `device`, over the central crops of all images.
+// Runs the network in eval mode, in `dtype` on `device`, over the central crops of all images. Throws Interrupted after
+// a signal.
 Features extract_features(Network& network, const Dataset& dataset, Device device, DType dtype,
                           const FeatureOptions& options);
 // The same in pieces of one batch, for what does not fit in memory: `take` receives consecutive rows.

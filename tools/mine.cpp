@@ -30,7 +30,6 @@ void run_mine(const MineOptions& options) {
   mining.k = options.k;
   mining.device = common.place();
   mining.memory_bytes = size_t(options.memory_gib * double(size_t(1) << 30));
-  mining.interrupted = interrupted;
   if (isatty(STDERR_FILENO))
     mining.progress = [](int64_t done, int64_t rows) {
       fmt::print(stderr, "\rneighbours {}/{}{}", done, rows, done == rows ? "\n" : "");

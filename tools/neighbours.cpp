@@ -8,6 +8,7 @@
 
 #include "engine/kernels.h"
 #include "formats/npy.h"
+#include "tools/signals.h"
 
 namespace coss {
 namespace {
@@ -39,7 +40,7 @@ void mine_rows(int64_t rows, int64_t width, const ReadRows& read, const MiningOp
   Tensor all_keys;
   if (key_block == rows) all_keys = normalised_rows(read, 0, rows, width, options.device);
   for (int64_t first = 0; first < rows; first += query_block) {
-    COSS_CHECK(!options.interrupted || !options.interrupted(), "mining was interrupted; nothing was written");
+    stop_if_interrupted();
     const int64_t count = std::min(query_block, rows - first);
     const Tensor queries = all_keys.empty() ? normalised_rows(read, first, count, width, options.device)
                                             : all_keys.view(first * width, {count, width});

@@ -14,12 +14,11 @@ struct MiningOptions {
   size_t memory_bytes = size_t(4) << 30;  // features, scores and results that are held at once
   Device device = Device::cpu;
   std::function<void(int64_t done, int64_t rows)> progress;
-  std::function<bool()> interrupted;
 };
 
 // Reads features (N,D) from an .npy file of floats and writes neighbours (N,k) i32 to `out`, nearest first, a row never
-// its own neighbour, also where duplicates exist; equal similarities: the lower index first. Throws Error when k >= N.
-// Source: the offline stage of CoSS (methods.md 1.1, stage A).
+// its own neighbour, also where duplicates exist; equal similarities: the lower index first. Throws Interrupted after a
+// signal, Error when k >= N. Source: the offline stage of CoSS (ECCV 2024, arXiv 2409.13939).
 void mine_file(const std::string& features, const std::string& out, const MiningOptions& options);
 
 // The same in memory: features (rows, width) -> (rows, k).

@@ -9,6 +9,7 @@
 #include "engine/text.h"
 #include "tools/command.h"
 #include "tools/commands.h"
+#include "tools/signals.h"
 
 namespace coss {
 
@@ -131,6 +132,9 @@ int run_program(int argc, const char* const* argv) {
     return 0;
   } catch (const Exit& exit) {
     return exit.code;
+  } catch (const Interrupted&) {
+    fmt::print(stderr, "coss: stopped half-way; nothing was written\n");
+    return interrupt_exit_code();
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "coss: out of memory; use a smaller batch\n");
   } catch (const std::exception& error) {

@@ -37,6 +37,10 @@ SignalScope::~SignalScope() {
 
 bool interrupted() { return received.load() != 0; }
 
+void stop_if_interrupted() {
+  if (interrupted()) throw Interrupted();
+}
+
 int interrupt_exit_code() {
   const int number = received.load();
   return number == 0 ? 0 : 128 + number;

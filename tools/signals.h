@@ -13,6 +13,9 @@ class SignalScope {
 };
 
 bool interrupted();
+// Thrown out of long work that keeps nothing when it is stopped half-way; what it had written is taken back.
+struct Interrupted {};
+void stop_if_interrupted();
 // 130 after SIGINT, 143 after SIGTERM, 0 otherwise.
 int interrupt_exit_code();
 

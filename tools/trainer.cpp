@@ -122,8 +122,13 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
 
     const int64_t done = step_->updates();
     if (is_due(done, config_.log.every_steps) || done == total_steps_) report(folder, progress, rate);
-    if (is_due(done, config_.knn.every_steps) || is_due(done, config_.knn.every_epochs * steps_per_epoch_))
-      knn_check(folder, progress);
+    if (is_due(done, config_.knn.every_steps) || is_due(done, config_.knn.every_epochs * steps_per_epoch_)) {
+      try {
+        knn_check(folder, progress);
+      } catch (const Interrupted&) {
+        break;  // the check is given up, the step is kept
+      }
+    }
     if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
   }
 
