@@ -71,9 +71,10 @@ class LineFile {
   LineFile& operator=(const LineFile&) = delete;
   ~LineFile() { std::fclose(file_); }
 
-  void write(const std::string& line) {
-    const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() &&
-                         std::fputc('\n', file_) != EOF && std::fflush(file_) == 0;
+  // One call of the system a line, so that lines of several threads do not mix.
+  void write(std::string line) {
+    line += '\n';
+    const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
     COSS_CHECK(written, fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
   }
   int descriptor() const { return fileno(file_); }

@@ -167,14 +167,19 @@ void Trainer::make_sampler(const std::string& neighbours) {
       micro_batch / (1 + nearest), nearest, config_.neighbours.pool, config_.seed);
 }
 
-void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
-  COSS_CHECK(teacher_, "neighbours.nearest needs a teacher to mine with: set neighbours.file or neighbours.nearest=0");
-  progress.message("mining neighbours with the teacher");
+FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> log) const {
   FeatureOptions options;
   options.image_size = int32_t(config_.data.image_size);
   options.workers = config_.data.workers;
   options.normalisation = config_.data.normalisation;
-  options.log = [&](const std::string& line) { progress.message(line); };
+  options.log = std::move(log);
+  return options;
+}
+
+void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
+  COSS_CHECK(teacher_, "neighbours.nearest needs a teacher to mine with: set neighbours.file or neighbours.nearest=0");
+  progress.message("mining neighbours with the teacher");
+  const FeatureOptions options = feature_options([&](const std::string& line) { progress.message(line); });
   const Features features = extract_features(**teacher_, *train_set_, device_, dtype_, options);
   MiningOptions mining;
   mining.k = config_.neighbours.pool;
@@ -227,11 +232,7 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
 }
 
 void Trainer::knn_check(RunFolder& folder, Progress& progress) {
-  FeatureOptions options;
-  options.image_size = int32_t(config_.data.image_size);
-  options.workers = config_.data.workers;
-  options.normalisation = config_.data.normalisation;
-  options.log = [&](const std::string& line) { folder.log(line); };
+  const FeatureOptions options = feature_options([&](const std::string& line) { folder.log(line); });
   const double begin = now();
   const Features train = extract_features(*student_, *train_set_, device_, dtype_, options);
   const Features test = extract_features(*student_, *test_set_, device_, dtype_, options);

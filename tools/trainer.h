@@ -1,6 +1,7 @@
 // Trainer: a whole training run, from a resolved recipe to a student on disk. It owns what a run is made of and knows
 // the order of things; one step of it is tools/step.h, its files are tools/run_folder.h.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,6 +41,7 @@ class Trainer {
 
  private:
   void make_sampler(const std::string& neighbours);
+  FeatureOptions feature_options(std::function<void(const std::string&)> log) const;
   void mine_neighbours(const std::string& out, Progress& progress);
   void save(RunFolder& folder);
   void load(const Checkpoint& checkpoint);
