@@ -54,8 +54,8 @@ void run_train(const TrainOptions& options) {
     fmt::print(screen, "{}", trace_summary());
   }
   if (result.interrupted) {
-    fmt::print(stderr, "coss: stopped at step {}; go on with: coss train {} --out {} --resume\n", result.steps,
-               options.recipe, options.out);
+    fmt::print(stderr, "coss: stopped at step {0}; go on with: coss train {1}/config.json --out {1} --resume\n",
+               result.steps, options.out);
     throw Exit{interrupt_exit_code()};
   }
   if (options.json) {
