@@ -40,35 +40,20 @@ void run_embed(const EvaluationOptions& options, const std::string& split, const
   const auto dataset = open_dataset(options.data, split == "train" ? Split::train : Split::test);
   const int64_t size = dataset->size(), width = (*network)->feature_width;
   OutFolder folder(out);
-  // Row i is image i, also where an image was broken (zeros, label -1), so that neighbours keep their indices.
-  NpyWriter features(out + "/features.npy", FileDType::f32, {size, width});
-  std::vector<int32_t> labels(size_t(size), -1);
-  int64_t written = 0, broken = 0;
-  const std::vector<float> zeros(size_t(width), 0.0f);
-  auto fill_up_to = [&](int64_t row) {
-    for (; written < row; ++written, ++broken) features.append(zeros.data(), zeros.size() * sizeof(float));
-  };
-  for_each_features(**network, *dataset, options.common.place(), options.common.compute(),
-                    options.features(*network, "images"), [&](const Features& piece) {
-                      for (int64_t i = 0; i < piece.rows; ++i) {
-                        fill_up_to(piece.indices[size_t(i)]);
-                        features.append(piece.values.data() + i * width, size_t(width) * sizeof(float));
-                        labels[size_t(written++)] = piece.labels[size_t(i)];
-                      }
-                    });
-  fill_up_to(size);
-  features.finish();
-  write_npy(out + "/labels.npy", FileDType::i32, {size}, labels.data());
+  const WrittenFeatures written = write_features(**network, *dataset, options.common.place(), options.common.compute(),
+                                                 options.features(*network, "images"), out + "/features.npy");
+  write_npy(out + "/labels.npy", FileDType::i32, {size}, written.labels.data());
   folder.keep();
   if (options.common.json)
     fmt::print("{}\n", nlohmann::ordered_json{{"images", size},
                                               {"width", width},
-                                              {"broken", broken},
+                                              {"broken", written.broken},
                                               {"features", out + "/features.npy"},
                                               {"labels", out + "/labels.npy"}}
                            .dump());
   else
-    fmt::print("{0}/features.npy: {1} x {2} floats; {0}/labels.npy; {3} broken images\n", out, size, width, broken);
+    fmt::print("{0}/features.npy: {1} x {2} floats; {0}/labels.npy; {3} broken images\n", out, size, width,
+               written.broken);
 }
 
 }  // namespace

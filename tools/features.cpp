@@ -1,9 +1,8 @@
 // Loader -> augment_images (eval) -> network -> host.
 #include "tools/features.h"
 
-#include <algorithm>
-
 #include "data/loader.h"
+#include "formats/npy.h"
 #include "tools/signals.h"
 
 namespace coss {
@@ -70,12 +69,28 @@ Features extract_features(Network& network, const Dataset& dataset, Device devic
   return all;
 }
 
-std::vector<float> aligned_rows(const Features& features, int64_t size) {
-  std::vector<float> rows(size_t(size * features.width), 0.0f);
-  for (int64_t i = 0; i < features.rows; ++i)
-    std::copy_n(features.values.begin() + i * features.width, features.width,
-                rows.begin() + features.indices[size_t(i)] * features.width);
-  return rows;
+WrittenFeatures write_features(Network& network, const Dataset& dataset, Device device, DType dtype,
+                               const FeatureOptions& options, const std::string& path) {
+  const int64_t size = dataset.size(), width = network.feature_width;
+  NpyWriter writer(path, FileDType::f32, {size, width});
+  const std::vector<float> zeros(size_t(width), 0.0f);
+  WrittenFeatures written;
+  auto fill_up_to = [&](int64_t row) {
+    for (; int64_t(written.labels.size()) < row; ++written.broken) {
+      writer.append(zeros.data(), zeros.size() * sizeof(float));
+      written.labels.push_back(-1);
+    }
+  };
+  for_each_features(network, dataset, device, dtype, options, [&](const Features& piece) {
+    for (int64_t i = 0; i < piece.rows; ++i) {
+      fill_up_to(piece.indices[size_t(i)]);
+      writer.append(piece.values.data() + i * width, size_t(width) * sizeof(float));
+      written.labels.push_back(piece.labels[size_t(i)]);
+    }
+  });
+  fill_up_to(size);
+  writer.finish();
+  return written;
 }
 
 }  // namespace coss

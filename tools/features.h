@@ -1,6 +1,7 @@
 // Features: a frozen network over a data set, as a matrix on the host.
 #pragma once
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "data/dataset.h"
@@ -34,7 +35,14 @@ Features extract_features(Network& network, const Dataset& dataset, Device devic
 void for_each_features(Network& network, const Dataset& dataset, Device device, DType dtype,
                        const FeatureOptions& options, const std::function<void(const Features&)>& take);
 
-// `size` rows in the data set's order, zero where an image was broken: row i belongs to image i, as mining needs it.
-std::vector<float> aligned_rows(const Features& features, int64_t size);
+struct WrittenFeatures {
+  std::vector<int32_t> labels;  // of every image, -1: none
+  int64_t broken = 0;
+};
+
+// Writes the features of all images to an .npy (images, width) of floats, in pieces. Row i is image i, also where an
+// image was broken (zeros, label -1), so that neighbours keep their indices.
+WrittenFeatures write_features(Network& network, const Dataset& dataset, Device device, DType dtype,
+                               const FeatureOptions& options, const std::string& path);
 
 }  // namespace coss

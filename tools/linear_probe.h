@@ -2,8 +2,10 @@
 //
 // sgd: MoCo's protocol (He et al., CVPR 2020): weights N(0, 0.01), learning rate 30, momentum 0.9, no decay, batch 256,
 // 100 epochs, a tenth of the rate at 60 % and at 80 %. The features are of central crops, computed once; the published
-// figures use fresh crops each epoch. lbfgs: multinomial logistic regression, the L2 penalty chosen among `penalties`
-// values on a random 30 % of the training images and refitted on all (Kornblith et al., CVPR 2019).
+// figures use fresh crops each epoch.
+//
+// lbfgs: multinomial logistic regression, the L2 penalty chosen among `penalties` values on a random 30 % of the
+// training images and refitted on all (Kornblith et al., CVPR 2019).
 #pragma once
 #include <cstdint>
 #include <string>

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "formats/npy.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
 #include "tools/neighbours.h"
@@ -43,10 +42,7 @@ void run_mine(const MineOptions& options) {
                "coss mine: give --features FILE.npy, or --model, --weights and --data");
     const auto network = from.network(Classifier::optional);
     const auto dataset = open_dataset(from.data, Split::train);
-    const Features features =
-        extract_features(**network, *dataset, common.place(), common.compute(), from.features(*network, "images"));
-    const auto found = mine(aligned_rows(features, dataset->size()), dataset->size(), features.width, mining);
-    write_npy(options.out, FileDType::i32, {dataset->size(), options.k}, found.data());
+    mine_network(**network, *dataset, common.compute(), from.features(*network, "images"), options.out, mining);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (common.json)

@@ -3,9 +3,8 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
-#include "engine/types.h"
+#include "tools/features.h"
 
 namespace coss {
 
@@ -21,8 +20,8 @@ struct MiningOptions {
 // signal, Error when k >= N. Source: the offline stage of CoSS (ECCV 2024, arXiv 2409.13939).
 void mine_file(const std::string& features, const std::string& out, const MiningOptions& options);
 
-// The same in memory: features (rows, width) -> (rows, k).
-std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int64_t width,
-                          const MiningOptions& options);
+// The same from a network over a data set; its features pass through a file beside `out`, so memory stays bounded.
+void mine_network(Network& network, const Dataset& dataset, DType dtype, const FeatureOptions& features,
+                  const std::string& out, const MiningOptions& options);
 
 }  // namespace coss

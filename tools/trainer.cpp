@@ -179,14 +179,11 @@ FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> 
 void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
   COSS_CHECK(teacher_, "neighbours.nearest needs a teacher to mine with: set neighbours.file or neighbours.nearest=0");
   progress.message("mining neighbours with the teacher");
-  const FeatureOptions options = feature_options([&](const std::string& line) { progress.message(line); });
-  const Features features = extract_features(**teacher_, *train_set_, device_, dtype_, options);
   MiningOptions mining;
   mining.k = config_.neighbours.pool;
   mining.device = device_;
-  const std::vector<int32_t> found =
-      mine(aligned_rows(features, train_set_->size()), train_set_->size(), features.width, mining);
-  write_npy(out, FileDType::i32, {train_set_->size(), mining.k}, found.data());
+  const FeatureOptions options = feature_options([&](const std::string& line) { progress.message(line); });
+  mine_network(**teacher_, *train_set_, dtype_, options, out, mining);
 }
 
 void Trainer::check_finite(const RunFolder& folder) const {

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "engine/philox.h"
+#include "formats/npy.h"
 #include "tests/support/support.h"
 #include "tools/knn.h"
 #include "tools/linear_probe.h"
@@ -17,6 +19,17 @@ namespace coss {
 namespace {
 
 double rounded(double percent) { return std::round(percent * 100) / 100; }
+
+std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int64_t width,
+                          const MiningOptions& options) {
+  const std::string folder = test::scratch_folder(), out = folder + "/neighbours.npy";
+  write_npy(folder + "/features.npy", FileDType::f32, {rows, width}, features.data());
+  mine_file(folder + "/features.npy", out, options);
+  const NpyArray array = read_npy(out);
+  std::vector<int32_t> found(array.bytes.size() / sizeof(int32_t));
+  std::memcpy(found.data(), array.bytes.data(), array.bytes.size());
+  return found;
+}
 
 // ResNet-20's features of CIFAR-10, made once.
 struct Cifar {
