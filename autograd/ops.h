@@ -11,6 +11,9 @@ Var activation(Activation kind, const Var& x);
 inline Var relu(const Var& x) { return activation(Activation::relu, x); }
 Var dropout(const DropoutParams& p, const Tensor& step, const Var& x);  // step: i64 (1)
 Var scale(const Var& x, float factor);
+// f16 -> f32, for a loss: its gradients, before the loss scale, are below what f16 holds. Other dtypes stay as they
+// are.
+Var widened(const Var& x);
 
 // x (N,I), w (O,I), bias (O) or empty -> (N,O)
 Var linear(const Var& x, const Var& w, const Var& bias);

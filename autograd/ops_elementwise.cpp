@@ -1,4 +1,4 @@
-// Add, activation, dropout and scaling by a number.
+// Add, activation, dropout, scaling by a number, and f16 to f32.
 #include "autograd/ops.h"
 
 namespace coss {
@@ -59,6 +59,19 @@ Var scale(const Var& x, float factor) {
   };
   Var y = make_output(scaled(x.value), {&x});
   if (y.grad) Tape::active()->record(y, [scaled, x = grad_only(x)](const Tensor& dy) { accumulate(x, scaled(dy)); });
+  return y;
+}
+
+Var widened(const Var& x) {
+  if (x.value.dtype() != DType::f16) return x;
+  auto cast = [](const Tensor& from, DType dtype) {
+    Tensor to(from.shape(), dtype, from.device());
+    kernels(from).cast(context(from.device()), from, to);
+    return to;
+  };
+  Var y = make_output(cast(x.value, DType::f32), {&x});
+  if (y.grad)
+    Tape::active()->record(y, [cast, x = grad_only(x)](const Tensor& dy) { accumulate(x, cast(dy, DType::f16)); });
   return y;
 }
 

@@ -2,6 +2,9 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/pool.h"
 #include "engine/types.h"
@@ -13,16 +16,41 @@ struct BackendState {
   virtual ~BackendState() = default;
 };
 
+// Work that was recorded once and can be launched as a whole (a CUDA graph). The memory it uses must outlive it.
+struct Recording {
+  virtual ~Recording() = default;
+};
+
+// What `coss doctor` prints of a device.
+struct DeviceInfo {
+  std::string problem;                                        // why it cannot be used and what to do; empty: it can
+  std::string name;                                           // of the processor
+  std::vector<std::pair<std::string, std::string>> versions;  // driver, libraries: name, version or what is missing
+  size_t memory_bytes = 0, free_bytes = 0;
+  std::vector<DType> fast;  // compute dtypes with matrix or dot-product instructions of their own
+  bool records = false;     // begin_recording works
+};
+
 class Context {
  public:
-  explicit Context(Device device) : device_(device), pool_(device) {}
+  explicit Context(Device device) : device_(device), pool_(std::make_shared<Pool>(device)) {}
   ~Context();
 
   Device device() const { return device_; }
-  Pool& pool() { return pool_; }
+  // Where new tensors and the workspace come from.
+  Pool& pool() { return *pool_; }
+  std::shared_ptr<Pool> shared_pool() { return pool_; }
 
   // Scratch memory of at least `bytes`, aligned to 256, valid until the next call. It only ever grows.
   void* workspace(size_t bytes);
+
+  // f32 convolutions and matrix products may round their inputs to TF32 (10 bits of mantissa) where that is faster.
+  bool allow_tf32() const { return allow_tf32_; }
+  void set_allow_tf32(bool allow) { allow_tf32_ = allow; }
+
+  // How often the host has waited for the device: a training step does not.
+  int64_t waits() const { return waits_; }
+  void count_wait() { ++waits_; }
 
   // The backend's own state, made on first use.
   template <class State>
@@ -32,11 +60,38 @@ class Context {
   }
 
  private:
+  friend class PoolScope;
   Device device_;
-  Pool pool_;
+  std::shared_ptr<Pool> pool_;
   void* workspace_ = nullptr;
   size_t workspace_bytes_ = 0;
+  bool allow_tf32_ = false;
+  int64_t waits_ = 0;
   std::unique_ptr<BackendState> state_;
+};
+
+// Takes memory from another pool in this scope: tensors, and a workspace of its own. What was recorded with them keeps
+// its memory to itself as long as the pool lives.
+class PoolScope {
+ public:
+  struct Memory {  // what is kept from one scope to the next
+    explicit Memory(Device device) : pool(std::make_shared<Pool>(device)) {}
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    ~Memory();
+    std::shared_ptr<Pool> pool;
+    void* workspace = nullptr;
+    size_t workspace_bytes = 0;
+  };
+  PoolScope(Context& ctx, Memory& memory) : ctx_(ctx), memory_(memory) { exchange(); }
+  ~PoolScope() { exchange(); }
+  PoolScope(const PoolScope&) = delete;
+  PoolScope& operator=(const PoolScope&) = delete;
+
+ private:
+  void exchange();
+  Context& ctx_;
+  Memory& memory_;
 };
 
 Context& context(Device device);

@@ -2,7 +2,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
-#include <thread>
+#include <utility>
 
 #include "engine/kernels.h"
 
@@ -30,8 +30,22 @@ const Kernels*& table_of(Device device) {
 
 const Kernels& kernels(Device device) {
   const Kernels* table = table_of(device);
-  COSS_CHECK(table, std::string("this build of coss has no ") + name_of(device) + " backend: use --device cpu");
+  COSS_CHECK(table, std::string("this build of coss has no ") + name_of(device) +
+                        " backend: use --device cpu, or build it with cmake --preset cuda");
   return *table;
+}
+
+void require(Device device) {
+  DeviceInfo info;
+  kernels(device).probe(info);
+  COSS_CHECK(info.problem.empty(), std::string("--device ") + name_of(device) + " cannot be used: " + info.problem);
+}
+
+bool is_usable(Device device) {
+  if (!table_of(device)) return false;
+  DeviceInfo info;
+  kernels(device).probe(info);
+  return info.problem.empty();
 }
 
 void register_backend(Device device, const Kernels* table) { table_of(device) = table; }
@@ -62,7 +76,8 @@ void* Pool::take(size_t bytes) {
       kernels(device_).allocate(bytes, &pointer);
     }
     COSS_CHECK(pointer, std::string("out of memory on ") + name_of(device_) + ": " + std::to_string(bytes >> 20) +
-                            " MiB wanted, " + std::to_string(in_use_ >> 20) + " MiB in use; use a smaller batch");
+                            " MiB wanted, " + std::to_string(in_use_ >> 20) +
+                            " MiB in use: lower train.batch, or raise train.accumulate (--batch for other commands)");
     size_of_[pointer] = bytes;
     reserved_ += bytes;
     ++grown_;
@@ -93,16 +108,27 @@ void Pool::trim() {
 
 Context::~Context() {
   state_.reset();
-  if (workspace_) pool_.give(workspace_);
+  if (workspace_) pool_->give(workspace_);
 }
 
 void* Context::workspace(size_t bytes) {
   if (bytes > workspace_bytes_) {
-    if (workspace_) pool_.give(workspace_);
-    workspace_ = pool_.take(bytes);
+    if (workspace_) pool_->give(std::exchange(workspace_, nullptr));
+    workspace_bytes_ = 0;  // take() may throw
+    workspace_ = pool_->take(bytes);
     workspace_bytes_ = bytes;
   }
   return workspace_;
+}
+
+PoolScope::Memory::~Memory() {
+  if (workspace) pool->give(workspace);
+}
+
+void PoolScope::exchange() {
+  std::swap(ctx_.pool_, memory_.pool);
+  std::swap(ctx_.workspace_, memory_.workspace);
+  std::swap(ctx_.workspace_bytes_, memory_.workspace_bytes);
 }
 
 Context& context(Device device) {
@@ -121,18 +147,18 @@ uint64_t next_version() {
 }  // namespace
 
 struct Tensor::Storage {
-  Storage(Pool& owner, size_t bytes) : pool(owner), pointer(owner.take(bytes)) {}
+  Storage(std::shared_ptr<Pool> owner, size_t bytes) : pool(std::move(owner)), pointer(pool->take(bytes)) {}
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
-  ~Storage() { pool.give(pointer); }
+  ~Storage() { pool->give(pointer); }
 
-  Pool& pool;
+  std::shared_ptr<Pool> pool;
   void* pointer;
   std::atomic<uint64_t> version{next_version()};
 };
 
 Tensor::Tensor(Shape shape, DType dtype, Device device) : shape_(shape), dtype_(dtype), device_(device) {
-  storage_ = std::make_shared<Storage>(context(device).pool(), bytes());
+  storage_ = std::make_shared<Storage>(context(device).shared_pool(), bytes());
 }
 
 template <class T>

@@ -49,7 +49,14 @@ enum Scalar : int {
   kLearningRate,
   kGradScale,  // multiplies every gradient: 1 / accumulation steps, then clipping, then 1 / loss scale
   kStep,       // 1 for the first update (AdamW's bias correction)
+  kSkip,       // not zero: the gradient overflowed, the optimizers only zero it
   kScalarCount = 8
+};
+
+// Dynamic loss scaling (Micikevicius et al., "Mixed precision training", ICLR 2018).
+struct LossScaleParams {
+  float growth = 2, backoff = 0.5f;
+  float interval = 2000;  // updates in a row without overflow before the scale grows
 };
 
 struct SgdParams {

@@ -27,6 +27,9 @@ struct Kernels {
 // The table of a backend. Throws Error when this build does not have it.
 const Kernels& kernels(Device device);
 inline const Kernels& kernels(const Tensor& tensor) { return kernels(tensor.device()); }
+// Throws Error in one line when the device cannot be used: not in this build, no GPU, a driver that is too old.
+void require(Device device);
+bool is_usable(Device device);
 
 // Adds a backend that the engine does not link itself (the tests' reference). The table must outlive the process.
 void register_backend(Device device, const Kernels* table);

@@ -41,6 +41,33 @@ COSS_HOST_DEVICE inline float philox_uniform(uint32_t word) { return float(word 
 // What a stream of draws is for. Each purpose has its own counters, so no two draws ever share one.
 enum class RandomUse : uint32_t { init, order, neighbours, augment, dropout, draw, other };
 
+// --- what the kernels of every backend draw ------------------------------------------------------------------------
+
+// Random tensors: elements 4 * group .. 4 * group + 3 come from these words.
+COSS_HOST_DEVICE inline PhiloxWords draw_words(uint64_t seed, uint64_t stream, int64_t group) {
+  return philox(seed, uint64_t(group), stream);
+}
+// Dropout: element 4 * group + j is dropped where philox_uniform(word[j]) is below the rate.
+COSS_HOST_DEVICE inline PhiloxWords dropout_words(uint64_t seed, uint32_t layer, int64_t step, int64_t group) {
+  const uint64_t key = seed ^ (uint64_t(RandomUse::dropout) + 1) * 0x9E3779B97F4A7C15ull;
+  return philox(key, uint64_t(group), uint64_t(step) << 32 | layer);
+}
+
+// [low, high). One rounding, so that no compiler's choice of instructions changes the value.
+COSS_HOST_DEVICE inline float draw_uniform(float low, float high, uint32_t word) {
+  return std::fma(high - low, philox_uniform(word), low);
+}
+// Box-Muller: the cosine and the sine of one pair of words.
+struct NormalPair {
+  float cosine, sine;
+};
+COSS_HOST_DEVICE inline NormalPair draw_normal(float mean, float stddev, uint32_t word, uint32_t next) {
+  const float u = 1 - philox_uniform(word);
+  const float angle = 6.28318530717958647692f * philox_uniform(next);
+  const float radius = stddev * std::sqrt(-2 * std::log(u));
+  return {std::fma(radius, std::cos(angle), mean), std::fma(radius, std::sin(angle), mean)};
+}
+
 // A sequential stream for host code: RandomStream(seed, RandomUse::augment, epoch, index, view).
 class RandomStream {
  public:

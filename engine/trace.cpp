@@ -19,6 +19,7 @@ struct Event {
 };
 
 const Kernels* traced = nullptr;  // the table behind the timing one
+bool waits = false;               // for each kernel
 std::vector<Event> events;
 
 double now() {
@@ -34,11 +35,13 @@ struct Timed<Member> {
   static void call(Args... args) {
     const double begin = now();
     (traced->*Member)(args...);
+    if (waits) traced->synchronize(context(Device::cuda));
     events.push_back({name, begin, now()});
   }
 };
 
-// Allocation runs on loader threads too and is no kernel launch: it stays untimed.
+// Allocation runs on loader threads too and is no kernel launch: it stays untimed, as what is asked of the device as a
+// whole.
 Kernels timing_table() {
   Kernels table{};
 #define KERNEL(kernel, args)                \
@@ -48,6 +51,7 @@ Kernels timing_table() {
 #undef KERNEL
   table.allocate = traced->allocate;
   table.release = traced->release;
+  table.probe = traced->probe;
   return table;
 }
 
@@ -56,9 +60,12 @@ Kernels timing_table() {
 void start_trace(Device device) {
   if (traced) return;
   traced = &kernels(device);
+  waits = device == Device::cuda;
   static const Kernels table = timing_table();
   register_backend(device, &table);
 }
+
+bool tracing() { return traced != nullptr; }
 
 TraceSpan::TraceSpan(const char* name) : name_(name), begin_(traced ? now() : 0) {}
 

@@ -7,8 +7,10 @@
 
 namespace coss {
 
-// Traces every kernel of `device` from now on; call before the first kernel.
+// Traces every kernel of `device` from now on; call before the first kernel. Each kernel of a GPU is waited for, so its
+// time is its own; steps are not recorded then.
 void start_trace(Device device);
+bool tracing();
 // Names a span of the host code in the trace (a step, a phase); nothing when no trace runs. `name` must be a literal.
 class TraceSpan {
  public:

@@ -1,4 +1,4 @@
-// Gradient norm and clipping over the flat ranges; nothing is read on the host.
+// Gradient norm over the flat ranges; nothing is read on the host.
 #pragma once
 #include "layers/params.h"
 
@@ -6,7 +6,5 @@ namespace coss {
 
 // |gradient|^2 of all trainable parameters, before kGradScale. square_sum: (1) in the masters' dtype.
 void grad_square_sum(Params& params, Tensor& square_sum);
-// Lowers scalars[kGradScale] so that the norm of the scaled gradient is at most max_norm.
-void clip_gradients(Params& params, float max_norm, Tensor& square_sum, Tensor& scalars);
 
 }  // namespace coss

@@ -45,6 +45,10 @@ void initialise(const Init& init, uint64_t seed, uint64_t stream, Tensor& value)
   }
 }
 
+// Every parameter begins on a 32-byte boundary in any compute dtype, as matrix instructions want; what is between two
+// stays zero.
+int64_t padded(int64_t count) { return (count + 15) / 16 * 16; }
+
 }  // namespace
 
 void Params::allocate(Device device, DType compute, uint64_t seed, bool frozen) {
@@ -62,23 +66,25 @@ void Params::allocate(Device device, DType compute, uint64_t seed, bool frozen) 
     COSS_CHECK(names.insert(entry.name).second, "two parameters are named " + entry.name);
     if (entry.role == Role::stat) {
       entry.offset = stat_count;
-      stat_count += entry.shape.numel();
+      stat_count += padded(entry.shape.numel());
     } else {
       std::vector<int64_t>& offsets = entry.role == Role::weight ? weights_.offsets : rest_.offsets;
       entry.offset = offsets.back();
-      offsets.push_back(entry.offset + entry.shape.numel());
+      offsets.push_back(entry.offset + padded(entry.shape.numel()));
     }
   }
 
   for (FlatRange* range : {&weights_, &rest_}) {
     const Shape shape{range->offsets.back()};
     range->value = range->compute = Tensor(shape, wide, device);
+    kernels(device).fill(context(device), 0, range->value);
     if (frozen) continue;
     range->grad = Tensor(shape, wide, device);
     kernels(device).fill(context(device), 0, range->grad);
   }
   if (compute != wide) weights_.compute = Tensor(weights_.value.shape(), compute, device);
   stats_ = Tensor({stat_count}, wide, device);
+  kernels(device).fill(context(device), 0, stats_);
 
   for (size_t i = 0; i < entries_.size(); ++i) {
     const Entry& entry = entries_[i];
@@ -104,6 +110,10 @@ int64_t Params::count() const {
 Tensor Params::master(const Entry& entry) const {
   const Tensor& range = entry.role == Role::stat ? stats_ : (entry.role == Role::weight ? weights_.value : rest_.value);
   return range.view(entry.offset, entry.shape);
+}
+
+void Params::renew_versions() {
+  for (Tensor* tensor : {&weights_.value, &weights_.compute, &rest_.value, &stats_}) tensor->mutable_raw();
 }
 
 void Params::refresh_compute() {

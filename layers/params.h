@@ -29,7 +29,7 @@ struct FlatRange {
   Tensor value;                  // master, A
   Tensor grad;                   // A; empty when frozen
   Tensor compute;                // C; shares `value` when C == A
-  std::vector<int64_t> offsets;  // of each parameter, and the total last
+  std::vector<int64_t> offsets;  // where each parameter begins, multiples of 16, and the total last
 };
 
 class Params {
@@ -69,6 +69,8 @@ class Params {
   Tensor master(const Entry& entry) const;
   // Rewrites the compute copy after the master was written from outside (loading a file).
   void refresh_compute();
+  // For who has changed values without the tensors' knowledge (a replayed step): what was derived from them is stale.
+  void renew_versions();
   // Batches that passed in train mode, PyTorch's num_batches_tracked; kept by whoever trains.
   int64_t batches_tracked = 0;
 

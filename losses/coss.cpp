@@ -42,7 +42,7 @@ LossTerms CossMethod::forward(const StepInputs& inputs) {
   }
   Var features = student_.features(Var(inputs.images), Mode::train);
   if (head_in_) features = (*head_out_)(relu((*head_in_)(features)));
-  return coss_loss(loss_, features, target.value);
+  return coss_loss(loss_, widened(features), widened(target).value);
 }
 
 }  // namespace coss

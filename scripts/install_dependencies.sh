@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building needs, those that are missing only. With --checks also what .ci/run uses.
+# Installs the Debian packages that building needs, those that are missing only. With --checks also what .ci/run uses;
+# with --cuda also the headers of cudnn-frontend, into .deps/ (CUDA itself and cuDNN are NVIDIA's to install).
 set -euo pipefail
 
 packages=(g++ cmake ninja-build libdnnl-dev libjpeg-dev libstb-dev nlohmann-json3-dev libcli11-dev
   libfmt-dev libzip-dev libgtest-dev)
 if [ "${1:-}" = --checks ]; then packages+=(clang-format-14 python3 libbenchmark-dev); fi
+if [ "${1:-}" = --cuda ]; then packages+=(python3 python3-pip unzip); fi
 
 missing=()
 for package in "${packages[@]}"; do
   state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
   if [ "$state" != installed ]; then missing+=("$package"); fi
 done
-if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+if [ ${#missing[@]} -eq 0 ]; then
+  if [ "${1:-}" = --cuda ]; then exec "$(dirname "$0")/install_cudnn_frontend.sh"; fi
+  exit 0
+fi
 
 echo "installing: ${missing[*]}"
 sudo=()
@@ -25,3 +30,4 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 "${sudo[@]}" apt-get update -q
 "${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+if [ "${1:-}" = --cuda ]; then exec "$(dirname "$0")/install_cudnn_frontend.sh"; fi

@@ -21,23 +21,38 @@ struct BenchOptions {
   std::string teacher = "resnet50", student = "resnet18";
   int32_t size = 224;
   int64_t steps = 5;
-  bool trace = false;
+  bool trace = false, eager = false;
 };
 
-double seconds_of(const std::function<void()>& work, Device device) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  kernels(device).synchronize(context(device));
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+// Seconds of one call of `work`: the median of several groups. The calls of a group follow each other without waiting,
+// as the steps of a training run do; on the CPU, where every call waits, a group is one call.
+double median_seconds(int64_t calls, Device device, const std::function<void()>& work) {
+  constexpr int kWarmUp = 3, kGroups = 5;  // as they stand, recorded, replayed
+  const int64_t group = device == Device::cuda ? calls : 1, groups = device == Device::cuda ? kGroups : calls;
+  const auto finish = [&] { kernels(device).synchronize(context(device)); };
+  for (int i = 0; i < (device == Device::cuda ? kWarmUp : 1); ++i) work();
+  finish();
+  std::vector<double> times;
+  for (int64_t g = 0; g < groups; ++g) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int64_t i = 0; i < group; ++i) work();
+    finish();
+    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / double(group));
+  }
+  std::nth_element(times.begin(), times.begin() + groups / 2, times.end());
+  return times[size_t(groups / 2)];
 }
 
-// The middle of `steps` timings after one warm-up.
-double median_seconds(int64_t steps, Device device, const std::function<void()>& work) {
-  work();
-  std::vector<double> times;
-  for (int64_t i = 0; i < steps; ++i) times.push_back(seconds_of(work, device));
-  std::nth_element(times.begin(), times.begin() + steps / 2, times.end());
-  return times[size_t(steps / 2)];
+// Memory that the process has taken: of the machine at its peak, or of the GPU since it is never given back.
+int64_t memory_taken(Device device) {
+  if (device == Device::cuda) {
+    DeviceInfo info;
+    kernels(device).probe(info);
+    return int64_t(info.memory_bytes - info.free_bytes);
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t(usage.ru_maxrss) * 1024;
 }
 
 void run_bench(const BenchOptions& options) {
@@ -55,33 +70,27 @@ void run_bench(const BenchOptions& options) {
   OptimizerOptions sgd;
   sgd.weight_decay = 1e-4f;
   const auto optimizer = make_optimizer(sgd, params);
+  StepOptions step_options{device, dtype, options.size};
+  step_options.record = !options.eager;
+  Step step(*method, params, *optimizer, step_options);
 
   const int64_t n = options.common.batch;
-  StepInputs inputs;
-  inputs.images = Tensor({n, options.size, options.size, 3}, dtype, device);
-  Tensor noise(inputs.images.shape(), DType::f32, device), scalars({kScalarCount}, DType::f32, device);
+  Tensor images({n, options.size, options.size, 3}, dtype, device);
+  Tensor noise(images.shape(), DType::f32, device);
   kernels(device).random_normal(context(device), 0, 0, 0.0f, 1.0f, noise);
-  kernels(device).cast(context(device), noise, inputs.images);
+  kernels(device).cast(context(device), noise, images);
   noise = {};
-  inputs.step = Tensor::from(std::vector<int64_t>{0}, {1}, device);
-  std::vector<float> values(kScalarCount, 0.0f);
-  values[kLearningRate] = 1e-4f;
-  values[kGradScale] = values[kStep] = 1;
-  kernels(device).upload(context(device), values.data(), scalars);
+  context(device).pool().trim();
 
-  auto update = [&] { optimizer->step(params, scalars); };
   const double whole = median_seconds(options.steps, device, [&] {
-    Tape tape;
-    tape.backward(method->forward(inputs).total);
-    update();
+    step.run_on(images);
+    step.update(1e-4);
   });
   if (options.trace) fmt::print(stderr, "{}", trace_summary());
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const int64_t peak = int64_t(usage.ru_maxrss) * 1024;
+  const int64_t peak = memory_taken(device);
   const double teacher_alone = median_seconds(options.steps, device, [&] {
     const NoGrad no_grad;
-    (*teacher)->features(Var(inputs.images), Mode::eval);
+    (*teacher)->features(Var(images), Mode::eval);
   });
   const double rate = double(n) / whole, teacher_rate = double(n) / teacher_alone;
   const double student_rate = double(n) / std::max(whole - teacher_alone, 1e-9);
@@ -90,7 +99,8 @@ void run_bench(const BenchOptions& options) {
                                               {"teacher_images_per_second", teacher_rate},
                                               {"student_images_per_second", student_rate},
                                               {"peak_bytes", peak},
-                                              {"pool_bytes", context(device).pool().bytes_peak()},
+                                              {"pool_bytes",
+                                               context(device).pool().bytes_peak() + step.own_pool()->bytes_peak()},
                                               {"steps", options.steps}}
                            .dump());
   else
@@ -102,7 +112,7 @@ void run_bench(const BenchOptions& options) {
 }  // namespace
 
 void add_bench(CLI::App& program) {
-  CLI::App& command = *program.add_subcommand("bench", "time a CoSS training step on synthetic images");
+  CLI::App& command = *program.add_subcommand("bench", "time a CoSS training step, feeding images (data), or mining");
   auto options = std::make_shared<BenchOptions>();
   options->common.batch = 64;
   command.add_option("--teacher", options->teacher, "network")->capture_default_str();
@@ -112,9 +122,15 @@ void add_bench(CLI::App& program) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_flag("--trace", options->trace, "print the time of each kernel on stderr");
+  command.add_flag("--eager", options->eager, "on a GPU: launch every kernel instead of replaying a recorded step");
   add_common(command, options->common);
   add_example(command, "coss bench --teacher resnet50 --student resnet18 --batch 64 --dtype bf16");
-  command.callback([options] { run_bench(*options); });
+  add_bench_data(command);
+  add_bench_mining(command);
+  command.require_subcommand(0, 1);
+  command.callback([options, &command] {
+    if (command.get_subcommands().empty()) run_bench(*options);
+  });
 }
 
 }  // namespace coss

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A CoSS training step in PyTorch (CPU, eager, channels-last) and in coss, side by side.
+"""A CoSS training step in PyTorch (channels-last, eager or compiled) and in coss, side by side, on a CPU or a GPU.
 
 The two run in turn, each in a process of its own, for several rounds, so that a machine that drifts drifts under both;
 what counts is the ratio of each round. Images are synthetic. A step is: teacher forward (eval, no gradient), student
@@ -8,6 +8,9 @@ weights in PyTorch.
 
   python tools/bench_pytorch.py --teacher resnet50 --student resnet18 --size 224 --batch 64 --dtype bf16 \\
       --coss build/cpu/coss
+
+  python tools/bench_pytorch.py --device cuda --compile --batch 1024 --dtype bf16 --coss build/cuda/coss
+  python tools/bench_pytorch.py --device cuda --data imagenet --workers 16 --batch 256 --coss build/cuda/coss
 
 Needs torch and torchvision. Without --coss PyTorch is measured alone.
 """
@@ -31,7 +34,11 @@ def parse():
     parser.add_argument("--student", default="resnet18")
     parser.add_argument("--size", type=int, default=224, help="image size")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--dtype", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the step's networks and loss")
+    parser.add_argument("--data", help="folder of class folders: time feeding images only")
+    parser.add_argument("--workers", type=int, default=2, help="that decode images, with --data")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each program in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -88,14 +95,74 @@ def build(name):
     return net, linear.in_features
 
 
-def median_seconds(work, steps):
-    work()
-    times = []
-    for _ in range(steps):
-        begin = time.perf_counter()
+def median_seconds(work, steps, device):
+    """As `coss bench` does: on a GPU groups of steps that follow each other without waiting."""
+    import torch
+
+    gpu = device == "cuda"
+    finish = torch.cuda.synchronize if gpu else lambda: None
+    for _ in range(3 if gpu else 1):
         work()
-        times.append(time.perf_counter() - begin)
+    finish()
+    times, group, groups = [], steps if gpu else 1, 5 if gpu else steps
+    for _ in range(groups):
+        begin = time.perf_counter()
+        for _ in range(group):
+            work()
+        finish()
+        times.append((time.perf_counter() - begin) / group)
     return statistics.median(times)
+
+
+def memory_taken(device):
+    """Bytes that the process has taken: of the machine at its peak, or of the GPU with all that is cached."""
+    import torch
+
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        return total - free
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def feed_worker(args):
+    """Measures PyTorch's loader: Pillow, MoCo-v2 augmentation, batches on the device."""
+    import random
+
+    import torch
+    from PIL import ImageFilter
+    from torchvision import datasets, transforms
+
+    def blur(image):
+        return image.filter(ImageFilter.GaussianBlur(radius=random.uniform(0.1, 2.0)))
+
+    recipe = transforms.Compose([
+        transforms.RandomResizedCrop(args.size, scale=(0.2, 1.0)),
+        transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+        transforms.RandomGrayscale(p=0.2),
+        transforms.RandomApply([transforms.Lambda(blur)], p=0.5),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ])
+    folder = os.path.join(args.data, "train")
+    images = datasets.ImageFolder(folder if os.path.isdir(folder) else args.data, recipe)
+
+    def batches():
+        loader = torch.utils.data.DataLoader(images, args.batch, shuffle=True, num_workers=args.workers,
+                                             drop_last=len(images) >= args.batch, pin_memory=args.device == "cuda",
+                                             persistent_workers=True, multiprocessing_context="fork")
+        while True:
+            yield from loader
+
+    feed, count, begin = batches(), 0, 0.0
+    for step in range(-2, args.steps):
+        if step == 0:
+            count, begin = 0, time.perf_counter()
+        batch = next(feed)[0].to(args.device, non_blocking=True)
+        count += len(batch)
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    print(json.dumps({"images_per_second": count / (time.perf_counter() - begin)}))
 
 
 def worker(args):
@@ -106,19 +173,23 @@ def worker(args):
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.dtype == "tf32"
     teacher, teacher_width = build(args.teacher)
     student, student_width = build(args.student)
     head = nn.Identity()
     if student_width != teacher_width:
         head = nn.Sequential(nn.Linear(student_width, 2048), nn.ReLU(), nn.Linear(2048, teacher_width))
     teacher.eval().requires_grad_(False)
-    for net in (teacher, student):
-        net.to(memory_format=torch.channels_last)
+    for net in (teacher, student, head):
+        net.to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD([*student.parameters(), *head.parameters()], lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    images = torch.randn(args.batch, 3, args.size, args.size).to(memory_format=torch.channels_last)
+    scaler = torch.amp.GradScaler(args.device, enabled=args.dtype == "fp16")
+    images = torch.randn(args.batch, 3, args.size, args.size).to(args.device, memory_format=torch.channels_last)
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(args.dtype)
 
     def precision():
-        return torch.autocast("cpu", torch.bfloat16) if args.dtype == "bf16" else contextlib.nullcontext()
+        return torch.autocast(args.device, half) if half else contextlib.nullcontext()
 
     def target():
         with torch.no_grad(), precision():
@@ -127,19 +198,25 @@ def worker(args):
     def cosine(a, b, dim):
         return (F.normalize(a, dim=dim) * F.normalize(b, dim=dim)).sum(dim).mean()
 
-    def step():
-        wanted = target().float()
+    def loss_of(wanted):
         with precision():
             got = head(student(images))
         got = got.float()
-        loss = -(cosine(got, wanted, 1) + cosine(got, wanted, 0)) / (0.1 * 0.07)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return -(cosine(got, wanted, 1) + cosine(got, wanted, 0)) / (0.1 * 0.07)
 
-    whole = median_seconds(step, args.steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    alone = median_seconds(target, args.steps)
+    if args.compile:
+        target, loss_of = torch.compile(target), torch.compile(loss_of)
+
+    def step():
+        loss = loss_of(target().float())
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    whole = median_seconds(step, args.steps, args.device)
+    peak = memory_taken(args.device)
+    alone = median_seconds(target, args.steps, args.device)
     print(json.dumps({"images_per_second": args.batch / whole, "teacher_images_per_second": args.batch / alone,
                       "student_images_per_second": args.batch / max(whole - alone, 1e-9), "peak_bytes": peak,
                       "steps": args.steps}))
@@ -152,25 +229,41 @@ def measure(command):
     return json.loads(result.stdout)
 
 
-def shared_options(args):
+def options_of(args, names):
     out = []
-    for name in ("teacher", "student", "size", "batch", "dtype", "steps", "threads"):
+    for name in names:
         out += [f"--{name}", str(getattr(args, name))]
     return out
 
 
+def commands(args):
+    """The two programs, each of which prints one JSON object."""
+    python = [sys.executable, os.path.abspath(__file__), "--worker", "--dtype", args.dtype,
+              *(["--compile"] if args.compile else [])]
+    coss = [os.path.abspath(args.coss or "coss"), "bench"]
+    if args.data:
+        shared = options_of(args, ("data", "size", "batch", "workers", "steps", "device"))
+        coss += ["data", *shared, "--dtype", "bf16"]
+    else:
+        shared = options_of(args, ("teacher", "student", "size", "batch", "steps", "threads", "device"))
+        coss += [*shared, *(["--dtype", "fp32", "--tf32"] if args.dtype == "tf32" else ["--dtype", args.dtype])]
+    programs = {"pytorch": [*python, *shared]}
+    if args.coss:
+        programs["coss"] = [*coss, "--json"]
+    return programs
+
+
 def medians(runs):
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "steps"}
+    return {key: statistics.median(run[key] for run in runs) for key, value in runs[0].items()
+            if key != "steps" and isinstance(value, (int, float))}
 
 
 def main():
     args = parse()
     if args.worker:
-        worker(args)
+        (feed_worker if args.data else worker)(args)
         return
-    programs = {"pytorch": [sys.executable, os.path.abspath(__file__), "--worker", *shared_options(args)]}
-    if args.coss:
-        programs["coss"] = [os.path.abspath(args.coss), "bench", *shared_options(args), "--json"]
+    programs = commands(args)
     runs = {name: [] for name in programs}
     for i in range(args.rounds):
         for name, command in programs.items():
@@ -178,8 +271,9 @@ def main():
             if not args.json:
                 print(f"round {i + 1}: {name} {runs[name][-1]['images_per_second']:.1f} images/s", file=sys.stderr)
 
-    report = {"teacher": args.teacher, "student": args.student, "size": args.size, "batch": args.batch,
-              "dtype": args.dtype, "threads": args.threads}
+    names = ("data", "size", "batch", "workers", "device") if args.data else (
+        "teacher", "student", "size", "batch", "dtype", "device", "threads", "compile")
+    report = {name: getattr(args, name) for name in names}
     report.update({name: medians(list_of_runs) for name, list_of_runs in runs.items()})
     if args.coss:
         ratios = [c["images_per_second"] / p["images_per_second"] for p, c in zip(runs["pytorch"], runs["coss"])]
@@ -187,12 +281,13 @@ def main():
     if args.json:
         print(json.dumps(report))
         return
-    print(f"{args.teacher} -> {args.student}, {args.size} px, batch {args.batch}, {args.dtype}, {args.threads} threads")
-    print(f"{'':10}{'images/s':>10}{'teacher':>10}{'student':>10}{'peak GB':>10}")
+    print(", ".join(f"{name} {report[name]}" for name in names))
+    columns = {"images_per_second": "images/s", "teacher_images_per_second": "teacher",
+               "student_images_per_second": "student", "peak_bytes": "peak GB"}
     for name in programs:
-        row = report[name]
-        print(f"{name:10}{row['images_per_second']:10.1f}{row['teacher_images_per_second']:10.1f}"
-              f"{row['student_images_per_second']:10.1f}{row['peak_bytes'] / 1e9:10.2f}")
+        row = [f"{title} {report[name][key] / (1e9 if key == 'peak_bytes' else 1):.2f}"
+               for key, title in columns.items() if key in report[name]]
+        print(f"{name:10}{', '.join(row)}")
     if args.coss:
         listed = ", ".join(f"{ratio:.2f}" for ratio in report["ratios"])
         print(f"coss / PyTorch: {report['ratio']:.2f} (rounds: {listed})")

@@ -8,20 +8,27 @@
 namespace coss {
 
 struct CommonOptions {
-  std::string dtype = "fp32", device = "cpu";
+  std::string dtype = "fp32", device = "auto";
   int threads = 0;      // 0: one per core
   int64_t batch = 256;  // images at a time
+  bool tf32 = false;
   bool json = false;
 
   DType compute() const { return parse_dtype(dtype); }
-  Device place() const { return parse_device(device); }
+  Device place() const;
 };
 
-// --dtype --device --threads --batch --json. The options must live until the program has run.
+// auto: the GPU if one can be used, else the processor.
+Device resolve_device(const std::string& name);
+
+// --dtype --tf32 --device --threads --batch --json. The options must live until the program has run.
 void add_common(CLI::App& command, CommonOptions& options);
 // --json alone, for commands that compute nothing.
 void add_json(CLI::App& command, CommonOptions& options);
-// Sets the threads of the CPU kernels and checks that the device exists. Call it first in a command's callback.
+// Sets up what a command computes with: threads, TF32, and checks that the device can be used and computes in this
+// dtype.
+void prepare_device(Device device, DType dtype, bool tf32, int threads);
+// The same from common options. Call it first in a command's callback.
 void apply(const CommonOptions& options);
 
 // The last paragraph of a command's help.

@@ -35,8 +35,9 @@ struct Key {
 std::vector<Key> keys(Config& c) {
   return {
       {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbours"},
-      {"device", &c.device, "cpu | cuda"},
-      {"dtype", &c.dtype, "of activations and weights: fp32 | bf16"},
+      {"device", &c.device, "auto (a GPU if one can be used) | cpu | cuda"},
+      {"dtype", &c.dtype, "of activations and weights: fp32 | bf16 | fp16 (on a GPU)"},
+      {"tf32", &c.tf32, "on a GPU: fp32 products may round their inputs to TF32"},
       {"threads", &c.threads, "of the CPU kernels; 0: one per core"},
 
       {"data.path", &c.data.path, "CIFAR binaries, a folder of images or of class folders, or a list file"},
@@ -344,8 +345,10 @@ void check(const Config& c) {
     }
   };
 
-  one_of("device", c.device, {"cpu", "cuda"});
-  one_of("dtype", c.dtype, {"fp32", "bf16"});
+  one_of("device", c.device, {"auto", "cpu", "cuda"});
+  one_of("dtype", c.dtype, {"fp32", "bf16", "fp16"});
+  need(c.dtype != "fp16" || c.device != "cpu", "dtype=fp16 is for GPUs: use dtype=bf16, or device=cuda");
+  need(!c.tf32 || c.device != "cpu", "tf32 is for GPUs: leave it out, or use device=cuda");
   one_of("optimizer.name", c.optimizer.name, optimizer_names());
   one_of("schedule.name", c.schedule.name, schedule_names());
   look_up("data.augmentation", [&] { find_augmentation(c.data.augmentation); });

@@ -61,8 +61,9 @@ struct KnnConfig {
 
 struct Config {
   uint64_t seed = 0;
-  std::string device = "cpu", dtype = "bf16";
-  int threads = 0;  // 0: one per core
+  std::string device = "auto", dtype = "bf16";
+  bool tf32 = false;  // on a GPU: fp32 products may round their inputs to TF32
+  int threads = 0;    // 0: one per core
   DataConfig data;
   TeacherConfig teacher;
   StudentConfig student;

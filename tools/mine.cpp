@@ -17,7 +17,7 @@ struct MineOptions {
   EvaluationOptions evaluation;
   std::string features, out;
   int64_t k = 384;
-  double memory_gib = 4;
+  double memory_gib = 0;
 };
 
 void run_mine(const MineOptions& options) {
@@ -63,9 +63,10 @@ void add_mine(CLI::App& program) {
   command.add_option("--out", options->out, "the file to write, (images, k) 32-bit integers")
       ->required()
       ->type_name("FILE.npy");
-  command.add_option("--memory", options->memory_gib, "GiB that features, scores and results may take")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  command
+      .add_option("--memory", options->memory_gib,
+                  "GiB that features, scores and results may take; without it 4, or 60 % of a GPU's free memory")
+      ->check(CLI::PositiveNumber);
   add_evaluation_options(command, options->evaluation, /*required=*/false);
   add_example(command, "coss mine --features features/features.npy --k 384 --out neighbours.npy");
   command.callback([options] { run_mine(*options); });

@@ -21,6 +21,13 @@ Tensor normalised_rows(const NpyFile& file, int64_t first, int64_t count, Device
   return rows;
 }
 
+size_t memory_for(const MiningOptions& options) {
+  if (options.memory_bytes > 0) return options.memory_bytes;
+  DeviceInfo info;
+  if (options.device == Device::cuda) kernels(options.device).probe(info);
+  return info.free_bytes > 0 ? info.free_bytes / 5 * 3 : size_t(4) << 30;
+}
+
 void check_k(int64_t k, int64_t rows) {
   COSS_CHECK(k > 0, "mining: k must be at least 1");
   COSS_CHECK(k < rows,
@@ -40,11 +47,11 @@ void mine_file(const std::string& features, const std::string& out, const Mining
   const Kernels& k = kernels(options.device);
   // Half of the memory for queries with their results, half for keys (each is held twice while it is normalised). One
   // block of keys that covers all rows is read once and kept.
-  const size_t key_bytes = 3 * size_t(width) * sizeof(float), query_bytes = key_bytes + size_t(options.k) * 16;
-  COSS_CHECK(options.memory_bytes >= 2 * query_bytes, "mining: the memory limit does not hold two rows");
-  const int64_t key_block = std::clamp<int64_t>(int64_t(options.memory_bytes / 2 / key_bytes), 1, rows);
-  const int64_t query_block =
-      std::clamp<int64_t>(int64_t(options.memory_bytes / 2 / query_bytes), 1, std::min<int64_t>(rows, 8192));
+  const size_t memory = memory_for(options), key_bytes = 3 * size_t(width) * sizeof(float),
+               query_bytes = key_bytes + size_t(options.k) * 16;
+  COSS_CHECK(memory >= 2 * query_bytes, "mining: the memory limit does not hold two rows");
+  const int64_t key_block = std::clamp<int64_t>(int64_t(memory / 2 / key_bytes), 1, rows);
+  const int64_t query_block = std::clamp<int64_t>(int64_t(memory / 2 / query_bytes), 1, std::min<int64_t>(rows, 8192));
 
   Tensor all_keys;
   if (key_block == rows) all_keys = normalised_rows(file, 0, rows, options.device);

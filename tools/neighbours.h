@@ -10,7 +10,8 @@ namespace coss {
 
 struct MiningOptions {
   int64_t k = 384;
-  size_t memory_bytes = size_t(4) << 30;  // features, scores and results that are held at once
+  size_t memory_bytes =
+      0;  // features, scores and results that are held at once; 0: 4 GiB, or 60 % of a GPU's free memory
   Device device = Device::cpu;
   std::function<void(int64_t done, int64_t rows)> progress;
 };

@@ -18,11 +18,12 @@ void add_json(CLI::App& command, CommonOptions& options) {
 }
 
 void add_common(CLI::App& command, CommonOptions& options) {
-  command.add_option("--dtype", options.dtype, "Compute in fp32 or bf16")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
+  command.add_option("--dtype", options.dtype, "Compute in fp32, bf16 or fp16")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
       ->capture_default_str();
-  command.add_option("--device", options.device, "Where to compute: cpu or cuda")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
+  command.add_flag("--tf32", options.tf32, "On a GPU: fp32 products may round their inputs to TF32");
+  command.add_option("--device", options.device, "Where to compute: auto takes a GPU if one can be used")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command.add_option("--threads", options.threads, "Threads; 0: one per core")
       ->check(CLI::NonNegativeNumber)
@@ -31,9 +32,23 @@ void add_common(CLI::App& command, CommonOptions& options) {
   add_json(command, options);
 }
 
+Device resolve_device(const std::string& name) {
+  if (name != "auto") return parse_device(name);
+  return is_usable(Device::cuda) ? Device::cuda : Device::cpu;
+}
+
+Device CommonOptions::place() const { return resolve_device(device); }
+
+void prepare_device(Device device, DType dtype, bool tf32, int threads) {
+  set_threads(threads);
+  require(device);
+  COSS_CHECK(device == Device::cuda || dtype != DType::f16, "fp16 is for GPUs: use bf16, or --device cuda");
+  COSS_CHECK(device == Device::cuda || !tf32, "TF32 is for GPUs: leave it out, or use --device cuda");
+  context(device).set_allow_tf32(tf32);
+}
+
 void apply(const CommonOptions& options) {
-  set_threads(options.threads);
-  kernels(options.place());
+  prepare_device(options.place(), options.compute(), options.tf32, options.threads);
 }
 
 void add_example(CLI::App& command, const std::string& example) { command.footer("Example:\n  " + example); }
@@ -54,6 +69,7 @@ void build(CLI::App& program) {
   add_inspect(program);
   add_draw(program);
   add_bench(program);
+  add_doctor(program);
   program.footer(
       "Start with:\n  coss draw --out images\n  coss train recipes/quickstart_teacher.json --out runs/teacher\n"
       "Help for one command: coss train --help");

@@ -9,8 +9,25 @@
 
 namespace coss {
 
+namespace {
+
+constexpr float kFirstLossScale = 65536;
+
+bool can_record(Device device) {
+  DeviceInfo info;
+  kernels(device).probe(info);
+  return info.records;
+}
+
+}  // namespace
+
 Step::Step(Method& method, Params& params, Optimizer& optimizer, const StepOptions& options)
-    : method_(method), params_(params), optimizer_(optimizer), options_(options) {
+    : method_(method),
+      params_(params),
+      optimizer_(optimizer),
+      options_(options),
+      records_(options.record && !tracing() && can_record(options.device)),
+      memory_(options.device) {
   const DType accumulator = accumulator_of(options.dtype);
   const int64_t terms = int64_t(method.term_names().size());
   inputs_.step = Tensor({1}, DType::i64, options.device);
@@ -18,59 +35,110 @@ Step::Step(Method& method, Params& params, Optimizer& optimizer, const StepOptio
   square_sum_ = Tensor({1}, accumulator, options.device);
   sums_ = Tensor({terms + 1}, DType::f64, options.device);
   kernels(options.device).fill(context(options.device), 0, square_sum_);
+  if (options.dtype == DType::f16) scaler_ = Tensor::from(std::vector<float>{kFirstLossScale, 0}, {2}, options.device);
   if (options.ema_decay > 0) ema_ = std::make_unique<Ema>(params, float(options.ema_decay));
   count_update(0);
   read();
 }
 
+void Step::perform(Half& half, const std::function<void()>& work) {
+  constexpr int kAsItStands = 2;
+  if (!records_) return work();
+  Context& ctx = context(options_.device);
+  const Kernels& k = kernels(options_.device);
+  const PoolScope scope(ctx, memory_);
+  if (half.done < kAsItStands) {
+    ++half.done;
+    return work();
+  }
+  if (!half.recording) {
+    std::unique_ptr<Recording> recording;
+    k.begin_recording(ctx);
+    try {
+      work();
+    } catch (...) {
+      k.end_recording(ctx, recording);  // or the device stays in it
+      throw;
+    }
+    k.end_recording(ctx, half.recording);
+  }
+  k.replay(ctx, *half.recording);
+}
+
 void Step::run(const Batch& batch) {
   upload(batch);
-  compute();
+  perform(forward_, [this] {
+    Context& ctx = context(options_.device);
+    kernels(options_.device).augment_images(ctx, options_.normalisation, image_params_, pixels_, inputs_.images);
+    compute();
+  });
+  ++batches_;
+}
+
+void Step::run_on(const Tensor& images) {
+  prepare_inputs(images.shape()[0]);
+  inputs_.images = images;
+  perform(forward_, [this] { compute(); });
+  ++batches_;
+}
+
+// What a recording uses stays where it is: new memory means a new recording, new shapes mean new plans before that.
+void Step::prepare_inputs(int64_t images) {
+  if (inputs_.labels.numel() == images) return;
+  forward_ = Half{};
+  inputs_.labels = Tensor({images}, DType::i32, options_.device);
+  kernels(options_.device).fill(context(options_.device), 0, inputs_.labels);
+  image_params_ = Tensor({images * int64_t(sizeof(ImageParams))}, DType::u8, options_.device);
+  inputs_.images = Tensor({images, options_.image_size, options_.image_size, 3}, options_.dtype, options_.device);
 }
 
 void Step::upload(const Batch& batch) {
   const TraceSpan span("upload");
   Context& ctx = context(options_.device);
   const Kernels& k = kernels(options_.device);
-  const int64_t n = int64_t(batch.indices.size()), bytes = int64_t(batch.pixels.size());
-  if (pixels_.numel() < bytes) pixels_ = Tensor({bytes + bytes / 4}, DType::u8, options_.device);
-  if (inputs_.labels.numel() != n) {
-    inputs_.labels = Tensor({n}, DType::i32, options_.device);
-    image_params_ = Tensor({n * int64_t(sizeof(ImageParams))}, DType::u8, options_.device);
-    inputs_.images = Tensor({n, options_.image_size, options_.image_size, 3}, options_.dtype, options_.device);
+  const int64_t bytes = int64_t(batch.pixels.size());
+  prepare_inputs(int64_t(batch.indices.size()));
+  if (pixels_.numel() < bytes) {
+    forward_.recording.reset();
+    pixels_ = Tensor({bytes + bytes / 4}, DType::u8, options_.device);
   }
   Tensor pixels = pixels_.view(0, {bytes});
   k.upload(ctx, batch.pixels.data(), pixels);
   k.upload(ctx, batch.params.data(), image_params_);
   k.upload(ctx, batch.labels.data(), inputs_.labels);
-  k.augment_images(ctx, options_.normalisation, image_params_, pixels, inputs_.images);
 }
 
 void Step::compute() {
   const TraceSpan span("forward and backward");
   Tape tape;
   const LossTerms terms = method_.forward(inputs_);
-  tape.backward(terms.total);
+  if (scaler_.empty())
+    tape.backward(terms.total);
+  else
+    tape.backward(terms.total, scaler_.view(0, {1}));
   kernels(options_.device).meter_add(context(options_.device), inputs_.step, terms.values, sums_);
-  ++batches_;
 }
 
 void Step::update(double learning_rate) {
   const TraceSpan span("update");
-  Context& ctx = context(options_.device);
-  const Kernels& k = kernels(options_.device);
   std::vector<float> scalars(kScalarCount, 0.0f);
   scalars[kLearningRate] = float(learning_rate);
   scalars[kGradScale] = 1.0f / float(options_.accumulate);
   scalars[kStep] = float(updates_ + 1);
-  k.upload(ctx, scalars.data(), scalars_);
-  if (options_.clip_norm > 0)
-    clip_gradients(params_, float(options_.clip_norm), square_sum_, scalars_);
-  else
-    grad_square_sum(params_, square_sum_);
+  kernels(options_.device).upload(context(options_.device), scalars.data(), scalars_);
+  perform(update_, [this] { apply_gradient(); });
+  params_.renew_versions();  // a replay writes behind the tensors' backs
+  count_update(updates_ + 1);
+}
+
+void Step::apply_gradient() {
+  grad_square_sum(params_, square_sum_);
+  Context& ctx = context(options_.device);
+  const Kernels& k = kernels(options_.device);
+  if (!scaler_.empty()) k.update_loss_scale(ctx, {}, square_sum_, scaler_, scalars_);
+  if (options_.clip_norm > 0) k.clip_scale(ctx, float(options_.clip_norm), square_sum_, scalars_);
   optimizer_.step(params_, scalars_);
   if (ema_) ema_->step(params_);
-  count_update(updates_ + 1);
 }
 
 void Step::count_update(int64_t updates) {
@@ -89,7 +157,7 @@ StepMeans Step::read() {
   StepMeans means;
   sums.pop_back();
   for (double sum : sums) means.terms.push_back(sum / double(std::max<int64_t>(batches_, 1)));
-  means.gradient_norm = std::sqrt(square_sum_.item()) / double(options_.accumulate);
+  means.gradient_norm = std::sqrt(square_sum_.item()) / double(options_.accumulate) / loss_scale();
 
   std::fill(sums.begin(), sums.end(), 0.0);
   sums.push_back(-1);
@@ -105,6 +173,7 @@ std::vector<StateTensor> Step::state() const {
   for (const StateTensor& part : optimizer_.state()) state.push_back({"optimizer." + part.name, part.tensor});
   if (ema_)
     for (const StateTensor& part : ema_->state()) state.push_back({"ema." + part.name, part.tensor});
+  if (!scaler_.empty()) state.push_back({"loss_scale", scaler_});
   state.push_back({"meters", sums_});
   return state;
 }

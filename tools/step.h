@@ -1,6 +1,8 @@
 // Step: one training step from a batch in host memory to updated parameters. Nothing in it reads a device value on the
-// host; what is to be seen is added up on the device and read by terms() every so often.
+// host; what is to be seen is added up on the device and read by read() every so often. On a device that records, its
+// two halves are recorded once and replayed from then on.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +22,7 @@ struct StepOptions {
   int64_t accumulate = 1;  // batches per update
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off
+  bool record = true;      // where the device can
 };
 
 // Means over the steps since the last reading.
@@ -36,6 +39,8 @@ class Step {
 
   // Forward and backward of one batch; gradients add up.
   void run(const Batch& batch);
+  // The same on images that are on the device already, (N,H,W,3) in the compute dtype, with labels 0: for timing.
+  void run_on(const Tensor& images);
   // After `accumulate` batches: clip, optimizer, averages.
   void update(double learning_rate);
 
@@ -43,6 +48,10 @@ class Step {
   StepMeans read();                // and start the means anew
   int64_t first_bad_step() const;  // since the last reading: the first whose loss was not finite, or -1
   Ema* ema() { return ema_ ? &*ema_ : nullptr; }
+  // The scale of the loss in f16 training; 1 in every other dtype. Waits.
+  double loss_scale() const { return scaler_.empty() ? 1 : scaler_.to_doubles()[0]; }
+  // Memory that only the recorded step uses: its own pool. Empty where steps are not recorded.
+  const Pool* own_pool() const { return memory_.pool.get(); }
 
   // What a resumed run needs beside the parameters: optimizer state, averages and running means as tensors, whose
   // storage restore() expects to be filled already, and two counters.
@@ -51,8 +60,17 @@ class Step {
   void restore(int64_t updates, int64_t batches_since_read);
 
  private:
+  // Half of a step: work that is done as it stands twice, so that every plan and every block of memory exists, then
+  // recorded and replayed.
+  struct Half {
+    int done = 0;
+    std::unique_ptr<Recording> recording;
+  };
+  void perform(Half& half, const std::function<void()>& work);
   void upload(const Batch& batch);
+  void prepare_inputs(int64_t images);
   void compute();
+  void apply_gradient();
   void count_update(int64_t updates);
 
   Method& method_;
@@ -61,7 +79,10 @@ class Step {
   StepOptions options_;
   std::unique_ptr<Ema> ema_;
   StepInputs inputs_;
-  Tensor pixels_, image_params_, scalars_, loss_seed_, square_sum_, sums_;
+  bool records_;
+  PoolScope::Memory memory_;  // of the recorded work; before the halves, whose recordings use it
+  Half forward_, update_;
+  Tensor pixels_, image_params_, scalars_, scaler_, square_sum_, sums_;
   int64_t updates_ = 0, batches_ = 0;
 };
 

@@ -33,11 +33,13 @@ std::vector<std::string> all_overrides(const TrainOptions& options) {
 }
 
 void run_train(const TrainOptions& options) {
-  const Config config = load_config(options.recipe, all_overrides(options));
+  Config config = load_config(options.recipe, all_overrides(options));
+  const Device device = resolve_device(config.device);
+  config.device = name_of(device);
+  prepare_device(device, parse_dtype(config.dtype), config.tf32, config.threads);
   std::FILE* screen = options.json ? stderr : stdout;
   fmt::print(screen, "{}\n", to_json(config));
-  set_threads(config.threads);
-  if (!options.trace.empty()) start_trace(parse_device(config.device));
+  if (!options.trace.empty()) start_trace(device);
 
   const SignalScope signals;
   Trainer trainer(config);
@@ -84,7 +86,7 @@ void add_train(CLI::App& program) {
   command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
   command.add_flag("--json", options->json, "print one JSON object on stdout, everything else on stderr");
   command.add_option("--dtype", options->dtype, "short for dtype=: fp32 or bf16");
-  command.add_option("--device", options->device, "short for device=: cpu or cuda");
+  command.add_option("--device", options->device, "short for device=: auto, cpu or cuda");
   command.add_option("--threads", options->threads, "short for threads=");
   command.add_option("--batch", options->batch, "short for train.batch=");
   add_example(command,

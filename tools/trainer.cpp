@@ -9,6 +9,7 @@
 
 #include "formats/npy.h"
 #include "formats/weights.h"
+#include "tools/command.h"
 #include "tools/knn.h"
 #include "tools/neighbours.h"
 #include "tools/signals.h"
@@ -33,7 +34,7 @@ struct Trainer::Window {
 };
 
 Trainer::Trainer(const Config& config)
-    : config_(config), device_(parse_device(config.device)), dtype_(parse_dtype(config.dtype)) {
+    : config_(config), device_(resolve_device(config.device)), dtype_(parse_dtype(config.dtype)) {
   train_set_ = open_dataset(config.data.path, Split::train);
   const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
   if (checks_knn) {

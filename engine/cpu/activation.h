@@ -1,7 +1,7 @@
-// The activations on vectors, and the step from a run-time Activation to a template argument.
+// The activations on vectors.
 #pragma once
 #include "engine/cpu/simd.h"
-#include "engine/kernel_params.h"
+#include "engine/dispatch.h"
 
 namespace coss::cpu {
 
@@ -18,19 +18,6 @@ inline LaneBits passes_gradient(Vec z) {
   LaneBits bits = less(Vec{}, z);
   if constexpr (kAct == Activation::relu6) bits &= less(z, broadcast(6));
   return bits;
-}
-
-// body.operator()<kAct>()
-template <class Body>
-void dispatch(Activation kind, Body&& body) {
-  switch (kind) {
-    case Activation::none:
-      return body.template operator()<Activation::none>();
-    case Activation::relu:
-      return body.template operator()<Activation::relu>();
-    case Activation::relu6:
-      return body.template operator()<Activation::relu6>();
-  }
 }
 
 }  // namespace coss::cpu

@@ -1,8 +1,8 @@
 // Kernels that treat every element alike.
 #include "engine/cpu/activation.h"
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/simd.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
 #include "engine/philox.h"
 
@@ -46,17 +46,15 @@ Y converted(X value) {
     return static_cast<Y>(value);
 }
 
-// Element i is dropped by word i % 4 of counter i / 4; step and layer choose the rest of the counter, seed the key.
 void dropout(const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor& y) {
-  const uint64_t key = p.seed ^ (uint64_t(RandomUse::dropout) + 1) * 0x9E3779B97F4A7C15ull;
-  const uint64_t stream = uint64_t(step.data<int64_t>()[0]) << 32 | p.layer;
+  const int64_t now = step.data<int64_t>()[0];
   const float factor = 1 / (1 - p.rate);
   dispatch("dropout", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
     parallel_ranges(x.numel(), 4, 32, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i += 4) {
-        const PhiloxWords words = philox(key, uint64_t(i) / 4, stream);
+        const PhiloxWords words = dropout_words(p.seed, p.layer, now, i / 4);
         for (int64_t j = i; j < std::min(i + 4, end); ++j)
           out[j] = philox_uniform(words.word[j - i]) < p.rate ? T(0.0f) : T(float(in[j]) * factor);
       }

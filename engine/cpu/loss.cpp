@@ -1,9 +1,10 @@
 // Losses: value and gradient in one call. Sums over the batch are in double, in an order that only the number of
 // threads can change.
 #include "engine/cpu/columns.h"
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/softmax_row.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
+#include "engine/loss_math.h"
 
 namespace coss::cpu {
 
@@ -48,21 +49,6 @@ void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& labels, Ten
 }
 
 namespace {
-
-constexpr double kSmallestNorm = 1e-12;
-
-// What the products of one student vector s and one teacher vector t give: the cosine, and its derivative by s as
-// of_teacher * t + of_student * s. A clamped norm is a constant: then only the product depends on s.
-struct Cosine {
-  double value, of_teacher, of_student;
-  Cosine(double product, double student_square, double teacher_square) {
-    const double length = std::sqrt(student_square), s = std::max(length, kSmallestNorm);
-    const double t = std::max(std::sqrt(teacher_square), kSmallestNorm);
-    value = product / (s * t);
-    of_teacher = 1 / (s * t);
-    of_student = length > kSmallestNorm ? -value / (s * s) : 0;
-  }
-};
 
 // Adds s*t, s*s and t*t of kRows rows to rows[r][3] and, for each column, to columns[3][width].
 template <int kRows, class T>

@@ -1,8 +1,11 @@
 // Memory of the host and the number of threads that the CPU kernels use.
+#include <oneapi/dnnl/dnnl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "engine/cpu/parallel.h"
 #include "engine/kernels.h"
@@ -26,6 +29,28 @@ int threads() { return thread_count(); }
 
 namespace cpu {
 
+void probe(DeviceInfo& info) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line, flags;
+  while (std::getline(file, line) && (info.name.empty() || flags.empty())) {
+    const size_t colon = line.find(": ");
+    if (colon == std::string::npos) continue;
+    if (line.starts_with("model name")) info.name = line.substr(colon + 2);
+    if (line.starts_with("flags")) flags = line.substr(colon + 1) + " ";
+  }
+  if (info.name.empty()) info.name = "unknown processor";
+  const dnnl_version_t* library = dnnl_version();
+  info.versions = {{"oneDNN", std::to_string(library->major) + "." + std::to_string(library->minor) + "." +
+                                  std::to_string(library->patch)},
+                   {"threads", std::to_string(threads())}};
+  info.fast = {DType::f32};
+  if (flags.find(" avx512_bf16 ") != std::string::npos || flags.find(" amx_bf16 ") != std::string::npos)
+    info.fast.push_back(DType::bf16);
+  const auto page = size_t(sysconf(_SC_PAGESIZE));
+  info.memory_bytes = size_t(sysconf(_SC_PHYS_PAGES)) * page;
+  info.free_bytes = size_t(sysconf(_SC_AVPHYS_PAGES)) * page;
+}
+
 void allocate(size_t bytes, void** pointer) {
   // Large blocks get huge pages: a training step walks gigabytes, and small pages would miss in the TLB all the way.
   constexpr size_t kHugePage = 2 << 20;
@@ -44,11 +69,17 @@ void upload(Context&, const void* host, Tensor& y) {
   if (y.numel() > 0) std::memcpy(y.mutable_raw(), host, y.bytes());
 }
 
-void download(Context&, const Tensor& x, void* host) {
+void download(Context& ctx, const Tensor& x, void* host) {
+  ctx.count_wait();
   if (x.numel() > 0) std::memcpy(host, x.raw(), x.bytes());
 }
 
-void synchronize(Context&) {}
+void synchronize(Context& ctx) { ctx.count_wait(); }
+
+// Kernels have run when their call returns: there is nothing to record.
+void begin_recording(Context&) { throw Error("the CPU backend does not record steps"); }
+void end_recording(Context&, std::unique_ptr<Recording>&) { throw Error("the CPU backend does not record steps"); }
+void replay(Context&, Recording&) { throw Error("the CPU backend does not record steps"); }
 
 }  // namespace cpu
 }  // namespace coss

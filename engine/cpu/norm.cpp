@@ -2,8 +2,8 @@
 // the folding of a frozen norm into convolution weights.
 #include "engine/cpu/activation.h"
 #include "engine/cpu/columns.h"
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/stream.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {

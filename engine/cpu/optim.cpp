@@ -2,8 +2,8 @@
 //
 // SGD and AdamW are PyTorch's. LARS is You et al.'s ("Large batch training of convolutional networks"): a tensor's
 // gradient, decay included, is scaled by trust * |w| / (|g| + decay * |w|) and then goes through momentum SGD.
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/squares.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {
@@ -35,6 +35,15 @@ void update(int states, int64_t first, int64_t last, Tensor& grad, Tensor& weigh
     run(static_cast<bf16*>(nullptr));
 }
 
+// An update that is skipped: only the gradient is zeroed. True when it was.
+bool skipped(const Tensor& scalars, Tensor& grad) {
+  if (scalars.data<float>()[kSkip] == 0) return false;
+  float* g = grad.mutable_data<float>();
+  parallel_ranges(grad.numel(), 64, sizeof(float),
+                  [=](int64_t begin, int64_t end) { std::fill(g + begin, g + end, 0.0f); });
+  return true;
+}
+
 // Momentum SGD with the gradient multiplied by `factor` after decay.
 void momentum_sgd(const SgdParams& p, float rate, float scale, float factor, int64_t first, int64_t last, Tensor& grad,
                   Tensor& momentum, Tensor& weight, Tensor& compute) {
@@ -55,12 +64,14 @@ void momentum_sgd(const SgdParams& p, float rate, float scale, float factor, int
 
 void sgd_step(Context&, const SgdParams& p, const Tensor& scalars, Tensor& grad, Tensor& momentum, Tensor& weight,
               Tensor& compute) {
+  if (skipped(scalars, grad)) return;
   const float* s = scalars.data<float>();
   momentum_sgd(p, s[kLearningRate], s[kGradScale], 1, 0, weight.numel(), grad, momentum, weight, compute);
 }
 
 void adamw_step(Context&, const AdamwParams& p, const Tensor& scalars, Tensor& grad, Tensor& m, Tensor& v,
                 Tensor& weight, Tensor& compute) {
+  if (skipped(scalars, grad)) return;
   const float* s = scalars.data<float>();
   const double step = double(s[kStep]), rate = double(s[kLearningRate]);
   const float scale = s[kGradScale];
@@ -81,6 +92,7 @@ void adamw_step(Context&, const AdamwParams& p, const Tensor& scalars, Tensor& g
 
 void lars_step(Context& ctx, const LarsParams& p, const Tensor& scalars, const Tensor& offsets, Tensor& grad,
                Tensor& momentum, Tensor& weight, Tensor& compute) {
+  if (skipped(scalars, grad)) return;
   const float* s = scalars.data<float>();
   const int64_t* ends = offsets.data<int64_t>();
   const SgdParams plain{.momentum = p.momentum, .weight_decay = p.weight_decay};
@@ -111,6 +123,25 @@ void clip_scale(Context&, float max_norm, const Tensor& square_sum, Tensor& scal
   float& scale = scalars.mutable_data<float>()[kGradScale];
   const float length = std::sqrt(square_sum.data<float>()[0]) * scale;
   if (length > max_norm) scale *= max_norm / length;
+}
+
+// The division comes first: this step's gradients were made with the scale as it was.
+void update_loss_scale(Context&, const LossScaleParams& p, const Tensor& square_sum, Tensor& scaler, Tensor& scalars) {
+  float *state = scaler.mutable_data<float>(), *values = scalars.mutable_data<float>();
+  float &scale = state[0], &updates = state[1];
+  values[kGradScale] /= scale;
+  if (std::isfinite(square_sum.data<float>()[0])) {
+    values[kSkip] = 0;
+    updates += 1;
+    if (updates >= p.interval) {
+      if (std::isfinite(scale * p.growth)) scale *= p.growth;
+      updates = 0;
+    }
+  } else {
+    values[kSkip] = 1;
+    scale = std::max(scale * p.backoff, 1.0f);
+    updates = 0;
+  }
 }
 
 void meter_add(Context&, const Tensor& step, const Tensor& terms, Tensor& sums) {

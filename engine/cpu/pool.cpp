@@ -1,10 +1,10 @@
 // Max pooling with one-byte indices, global average pooling and the option-A shortcut, vectorised over channels.
 #include <type_traits>
 
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/stream.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {

@@ -1,6 +1,4 @@
 // Random tensors: element i comes from word i % 4 of the Philox counter (stream, i / 4), whatever the threads.
-#include <numbers>
-
 #include "engine/cpu/parallel.h"
 #include "engine/kernels.h"
 #include "engine/philox.h"
@@ -16,7 +14,7 @@ void draw(uint64_t seed, uint64_t stream, Tensor& y, ToFour&& to_four) {
   parallel_ranges(y.numel(), 4, 32, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += 4) {
       float values[4];
-      to_four(philox(seed, uint64_t(i) / 4, stream), values);
+      to_four(draw_words(seed, stream, i / 4), values);
       std::copy_n(values, std::min<int64_t>(4, end - i), out + i);
     }
   });
@@ -26,19 +24,16 @@ void draw(uint64_t seed, uint64_t stream, Tensor& y, ToFour&& to_four) {
 
 void random_uniform(Context&, uint64_t seed, uint64_t stream, float low, float high, Tensor& y) {
   draw(seed, stream, y, [=](const PhiloxWords& words, float* values) {
-    for (int j = 0; j < 4; ++j) values[j] = low + (high - low) * philox_uniform(words.word[j]);
+    for (int j = 0; j < 4; ++j) values[j] = draw_uniform(low, high, words.word[j]);
   });
 }
 
-// Box-Muller: elements 2j and 2j + 1 are the cosine and the sine of one pair of words.
 void random_normal(Context&, uint64_t seed, uint64_t stream, float mean, float stddev, Tensor& y) {
   draw(seed, stream, y, [=](const PhiloxWords& words, float* values) {
     for (int j = 0; j < 4; j += 2) {
-      const float u = 1 - philox_uniform(words.word[j]);
-      const float angle = 2 * std::numbers::pi_v<float> * philox_uniform(words.word[j + 1]);
-      const float radius = stddev * std::sqrt(-2 * std::log(u));
-      values[j] = mean + radius * std::cos(angle);
-      values[j + 1] = mean + radius * std::sin(angle);
+      const NormalPair pair = draw_normal(mean, stddev, words.word[j], words.word[j + 1]);
+      values[j] = pair.cosine;
+      values[j + 1] = pair.sine;
     }
   });
 }

@@ -1,7 +1,7 @@
 // Sums over rows, sums of squares, and rows scaled to unit length.
 #include "engine/cpu/columns.h"
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/squares.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {

@@ -1,7 +1,7 @@
 // Softmax of rows and its logarithm.
-#include "engine/cpu/dispatch.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/softmax_row.h"
+#include "engine/dispatch.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {

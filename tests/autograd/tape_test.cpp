@@ -35,6 +35,19 @@ TEST(Tape, SeedMayLiveOnTheDevice) {
   EXPECT_EQ(gradient_of(x), std::vector<double>{1.5});
 }
 
+// The CPU does not compute in f16, but it casts.
+TEST(Tape, WideningRoundsOnlyTheGradient) {
+  for (const float factor : {2.0f, 1e-6f}) {  // 131072 is more than f16 holds, 1e-6 less than its normal numbers
+    const Var x(Tensor::from(std::vector<f16>{f16(0.5f)}, {1}, Device::cpu), std::make_shared<Grad>());
+    Tape tape;
+    const Var y = widened(x);
+    EXPECT_EQ(y.value.to_vector<float>(), std::vector<float>{0.5f});
+    tape.backward(scale(y, factor), 65536);
+    EXPECT_EQ(x.grad->value.to_doubles(), std::vector<double>{double(float(f16(factor * 65536)))});
+  }
+  EXPECT_EQ(widened(leaf({1})).value.dtype(), DType::f32);
+}
+
 TEST(Tape, NothingIsRecordedWithoutOneOrUnderNoGrad) {
   const Var x = leaf({1});
   EXPECT_EQ(scale(x, 2).grad, nullptr);

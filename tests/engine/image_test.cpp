@@ -2,8 +2,10 @@
 // several images per batch, independence of the number of threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "engine/image_math.h"
 #include "engine/philox.h"
 #include "tests/data/image_cases.h"
 #include "tests/support/support.h"
@@ -132,6 +134,43 @@ TEST(Image, ConstantPicturesStayConstantThroughResizeAndBlur) {
     const Pixels got = augmented(p, std::vector<uint8_t>(size_t(size) * size_t(size) * 6, 201), 16, 16);
     for (const uint8_t value : got.bytes) ASSERT_EQ(value, 201);
   }
+}
+
+// Pillow's rgb2hsv and hsv2rgb with their float and double steps.
+uint32_t pillow_hsv(int r, int g, int b) {
+  const int v = std::max({r, g, b}), least = std::min({r, g, b});
+  if (v == least) return uint32_t(v) << 16;
+  const float range = float(v - least), s = range / float(v);
+  const float rc = float(v - r) / range, gc = float(v - g) / range, bc = float(v - b) / range;
+  const float h = r == v   ? float(double(bc) - double(gc))
+                  : g == v ? float(2.0 + double(rc) - double(bc))
+                           : float(4.0 + double(gc) - double(rc));
+  const float turn = float(std::fmod(double(h) / 6.0 + 1.0, 1.0));
+  return uint32_t(double(turn) * 255.0) | uint32_t(double(s) * 255.0) << 8 | uint32_t(v) << 16;
+}
+
+uint32_t pillow_rgb(int h, int s, int v) {
+  if (s == 0) return uint32_t(v) * 0x10101;
+  const double turn = double(h) * 6.0 / 255.0;
+  const float fraction = float(turn - std::floor(turn)), fs = float(double(s) / 255.0);
+  auto rounded = [&](double x) { return uint32_t(std::round(double(v) * x)); };
+  const uint32_t full = uint32_t(v), p = rounded(1.0 - double(fs)), q = rounded(1.0 - double(fs * fraction));
+  const uint32_t t = rounded(1.0 - double(fs) * (1.0 - double(fraction)));
+  const uint32_t colours[6][3] = {{full, t, p}, {q, full, p}, {p, full, t}, {p, q, full}, {t, p, full}, {full, p, q}};
+  const auto& c = colours[int(std::floor(turn)) % 6];
+  return c[0] | c[1] << 8 | c[2] << 16;
+}
+
+TEST(Image, HueSaturationAndValueAreThoseOfPillowForEveryColour) {
+  int wrong = 0;
+  for (uint32_t word = 0; word < 1u << 24; ++word) {
+    const image::Hsv hsv = image::hsv_of(word);
+    wrong += image::word_of(uint32_t(hsv.h), uint32_t(hsv.s), uint32_t(hsv.v)) !=
+             pillow_hsv(int(word & 255), int(word >> 8 & 255), int(word >> 16));
+    const int h = int(word & 255), s = int(word >> 8 & 255), v = int(word >> 16);
+    wrong += image::rgb_of({h, s, v}) != pillow_rgb(h, s, v);
+  }
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(Image, RefusesParametersThatPointOutsideThePixels) {

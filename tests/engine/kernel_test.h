@@ -26,7 +26,8 @@ inline void PrintTo(const Backend& backend, std::ostream* stream) {
 inline std::vector<Backend> backends() {
   std::vector<Backend> list;
   for (Device device : devices_under_test()) {
-    for (DType compute : {DType::f32, DType::bf16}) list.push_back({device, compute});
+    for (DType compute : {DType::f32, DType::bf16, DType::f16})
+      if (compute != DType::f16 || device == Device::cuda) list.push_back({device, compute});
   }
   return list;
 }
@@ -42,8 +43,8 @@ struct Twin {
 };
 
 // f32: rounding of the inputs is shared, so only the order of the sums differs. bf16: one rounding of the result, whose
-// square is below 2^-18.
-inline double bound(DType dtype) { return dtype == DType::f32 ? 1e-11 : 5e-6; }
+// square is below 2^-18. f16: the same with 2^-22.
+inline double bound(DType dtype) { return dtype == DType::f32 ? 1e-11 : dtype == DType::f16 ? 2.5e-7 : 5e-6; }
 
 class KernelTestBase {
  protected:

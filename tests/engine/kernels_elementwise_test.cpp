@@ -44,6 +44,45 @@ TEST_P(Elementwise, CastWidensIntegers) {
   }
 }
 
+// Views of flat buffers need not lie at multiples of 16 bytes.
+TEST_P(Elementwise, ViewsThatBeginAnywhere) {
+  auto view = [](Twin whole, int64_t offset) {
+    return Twin{{whole[0].view(offset, {kCount - 8}), whole[1].view(offset, {kCount - 8})}};
+  };
+  for (int64_t skew : {1, 2, 4}) {
+    Twin a = view(normal({kCount}, compute(), 1), skew), b = view(normal({kCount}, compute(), 2), 8 - skew);
+    Twin sum = view(output({kCount}, compute()), 2 * skew % 7), wide = view(normal({kCount}, accumulator(), 3), skew);
+    Twin x = view(output({kCount}, compute()), skew), dx = view(output({kCount}, compute()), 0);
+    Twin step = constant(5, {1}, DType::i64), dropped = view(output({kCount}, compute()), skew);
+    both([&](const Kernels& k, Context& c, int side) {
+      k.add(c, a[side], b[side], sum[side]);
+      k.axpy(c, 0.7f, a[side], wide[side]);
+      k.cast(c, wide[side], x[side]);
+      k.activation_backward(c, Activation::relu, a[side], b[side], dx[side]);
+      k.dropout_forward(c, {.rate = 0.4f, .seed = 3}, step[side], b[side], dropped[side]);
+      k.fill(c, -1.5, a[side]);
+      k.fill(c, 0, b[side]);
+    });
+    for (Twin* y : {&sum, &wide, &x, &dropped}) expect_close(*y);
+    expect_equal(dx);
+    expect_equal(a);
+    expect_equal(b);
+  }
+}
+
+TEST_P(Elementwise, FillLeavesTheNeighboursAlone) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::i64, DType::u8}) {
+    Tensor whole({64}, dtype, backend_.device);
+    const Kernels& k = kernels(backend_.device);
+    k.fill(context(backend_.device), 1, whole);
+    Tensor part = whole.view(3, {41});
+    k.fill(context(backend_.device), 2, part);
+    std::vector<double> expected(64, 1.0);
+    std::fill_n(expected.begin() + 3, 41, 2.0);
+    EXPECT_EQ(whole.to_doubles(), expected) << name_of(dtype);
+  }
+}
+
 TEST_P(Elementwise, Add) {
   Twin a = normal({kCount}, compute(), 1), b = normal({kCount}, compute(), 2), y = output({kCount}, compute());
   both([&](const Kernels& k, Context& c, int side) { k.add(c, a[side], b[side], y[side]); });
@@ -204,6 +243,22 @@ TEST(Random, MomentsAndAgreementWithTheReference) {
     kernels(Device::reference).random_normal(reference, 7, 2, 1, 2, exact_normal);
     EXPECT_LE(normalised_error(uniform, exact_uniform), bound(DType::f32));
     EXPECT_LE(normalised_error(normal, exact_normal), bound(DType::f32));
+  }
+}
+
+TEST(Random, DevicesDrawTheSameBits) {
+  constexpr int64_t kDraws = 40003;
+  Tensor uniform({kDraws}, DType::f32, Device::cpu), normal({kDraws}, DType::f32, Device::cpu);
+  kernels(Device::cpu).random_uniform(context(Device::cpu), 7, 1, -0.3f, 3.1f, uniform);
+  kernels(Device::cpu).random_normal(context(Device::cpu), 7, 2, 0.1f, 2, normal);
+  for (Device device : devices_under_test()) {
+    Tensor y({kDraws + 1}, DType::f32, device);
+    Tensor odd = y.view(1, {kDraws});
+    kernels(device).random_uniform(context(device), 7, 1, -0.3f, 3.1f, odd);
+    EXPECT_EQ(odd.to_doubles(), uniform.to_doubles());
+    // Logarithm, sine and cosine differ in the last bits.
+    kernels(device).random_normal(context(device), 7, 2, 0.1f, 2, odd);
+    EXPECT_LE(normalised_error(odd, normal), 1e-13);
   }
 }
 

@@ -214,4 +214,114 @@ TEST_P(Augment, NormalisesPerChannel) {
   expect_close(y);
 }
 
+// Parameters and sources drawn at random, of every size from one pixel on.
+struct RandomBatch {
+  RandomBatch(uint64_t seed, int count, int64_t height, int64_t width) : h(height), w(width) {
+    RandomStream random(seed, RandomUse::other);
+    auto below = [&](int n) { return int32_t(random.below(uint32_t(n))); };
+    for (int i = 0; i < count; ++i) {
+      ImageParams p;
+      p.source_h = 1 + below(60);
+      p.source_w = 1 + below(60);
+      p.resize_h = below(4) ? 1 + below(int(h) + 20) : p.source_h;
+      p.resize_w = below(4) ? 1 + below(int(w) + 20) : p.source_w;
+      p.window_y = below(3) ? 0 : below(2 * int(h)) - int(h);
+      p.window_x = below(3) ? 0 : below(2 * int(w)) - int(w);
+      p.bicubic = uint8_t(below(2));
+      p.flip = uint8_t(below(2));
+      p.gray = uint8_t(below(4) % 3);
+      p.jitter = uint8_t(below(4) > 0);
+      for (int k = 3; k > 0; --k) std::swap(p.order[k], p.order[below(k + 1)]);
+      p.brightness = below(5) ? random.uniform(0, 2) : 1;
+      p.contrast = below(5) ? random.uniform(0, 2) : 1;
+      p.saturation = below(5) ? random.uniform(0, 2) : 1;
+      p.hue = below(5) ? random.uniform(-0.5f, 0.5f) : 0;
+      add(p, random);
+    }
+  }
+  // With pixels of its own: gray levels around a ramp, so that neighbours differ and edges are there.
+  void add(ImageParams p, RandomStream& random) {
+    p.offset = int64_t(pixels.size());
+    for (int64_t i = 0; i < int64_t(p.source_h) * p.source_w * 3; ++i)
+      pixels.push_back(uint8_t(uint32_t(i / 7) + random.below(90)));
+    params.push_back(p);
+  }
+  // `offset` elements into a larger tensor.
+  Tensor run(Device device, DType dtype, int64_t offset = 0) const {
+    const auto* raw = reinterpret_cast<const uint8_t*>(params.data());
+    const std::vector<uint8_t> bytes(raw, raw + params.size() * sizeof(ImageParams));
+    const Tensor p = Tensor::from(bytes, {int64_t(bytes.size())}, device);
+    const Tensor source = Tensor::from(pixels, {int64_t(pixels.size())}, device);
+    const Shape shape = {int64_t(params.size()), h, w, 3};
+    Tensor whole({shape.numel() + offset}, dtype, device), y = whole.view(offset, shape);
+    kernels(device).augment_images(context(device), kLevels, p, source, y);
+    return y;
+  }
+  int64_t h, w;
+  std::vector<ImageParams> params;
+  std::vector<uint8_t> pixels;
+};
+
+TEST_P(Augment, PixelsAreThoseOfTheCpu) {
+  if (backend_.device == Device::cpu) GTEST_SKIP() << "this is the CPU";
+  for (auto [h, w] : {std::pair{16, 16}, std::pair{33, 40}, std::pair{7, 5}, std::pair{1, 1}, std::pair{3, 70}}) {
+    for (uint64_t seed : {1, 2, 3}) {
+      SCOPED_TRACE(testing::Message() << h << "x" << w << " seed " << seed);
+      const RandomBatch batch(seed, 9, h, w);
+      const auto expected = batch.run(Device::cpu, compute()).to_doubles();
+      EXPECT_EQ(batch.run(backend_.device, compute()).to_doubles(), expected);
+      EXPECT_EQ(batch.run(backend_.device, compute(), 1).to_doubles(), expected);  // y not aligned
+    }
+  }
+}
+
+TEST_P(Augment, ExtremeSizesAsOnTheCpu) {
+  if (backend_.device == Device::cpu) GTEST_SKIP() << "this is the CPU";
+  struct Case {
+    int32_t source_h, source_w, resize_h, resize_w;
+    int64_t h, w;
+  };
+  for (const Case& c : {Case{700, 3, 4, 3, 4, 3}, Case{2, 900, 2, 5, 2, 4}, Case{400, 90, 40, 9, 40, 12},
+                        Case{1, 1, 50, 60, 50, 60}, Case{150, 20, 150, 40, 150, 6}, Case{5, 6, 5, 700, 5, 700}}) {
+    for (uint8_t bicubic : {uint8_t(0), uint8_t(1)}) {
+      SCOPED_TRACE(testing::Message() << c.source_h << "x" << c.source_w << " to " << c.resize_h << "x" << c.resize_w
+                                      << " bicubic " << int(bicubic));
+      RandomBatch batch(1, 0, c.h, c.w);
+      RandomStream random(5, RandomUse::other);
+      ImageParams p;
+      p.source_h = c.source_h;
+      p.source_w = c.source_w;
+      p.resize_h = c.resize_h;
+      p.resize_w = c.resize_w;
+      p.bicubic = bicubic;
+      batch.add(p, random);
+      EXPECT_EQ(batch.run(backend_.device, compute()).to_doubles(), batch.run(Device::cpu, compute()).to_doubles());
+    }
+  }
+}
+
+// Sums of floats, which a processor may fuse with their products or not: now and then a level is rounded the other way.
+TEST_P(Augment, BlurAsOnTheCpu) {
+  if (backend_.device == Device::cpu) GTEST_SKIP() << "this is the CPU";
+  for (auto [window, sigma] : {std::pair{23, 0.3f}, std::pair{23, 2.0f}, std::pair{3, 1.0f}, std::pair{1, 1.0f},
+                               std::pair{75, 30.0f}, std::pair{31, 4.0f}}) {
+    for (auto [h, w] : {std::pair{20, 28}, std::pair{1, 9}, std::pair{9, 1}, std::pair{35, 11}}) {
+      SCOPED_TRACE(testing::Message() << h << "x" << w << " window " << window << " sigma " << sigma);
+      RandomBatch batch(uint64_t(window), 3, h, w);
+      for (ImageParams& p : batch.params) {
+        p.blur_window = window;
+        p.blur_sigma = sigma;
+      }
+      const auto expected = batch.run(Device::cpu, compute()).to_doubles();
+      const auto got = batch.run(backend_.device, compute()).to_doubles();
+      int64_t others = 0;
+      for (size_t i = 0; i < got.size(); ++i) {
+        ASSERT_NEAR(got[i], expected[i], 1.01) << i;
+        others += got[i] != expected[i];
+      }
+      EXPECT_LE(others, 1);
+    }
+  }
+}
+
 }  // namespace coss::test

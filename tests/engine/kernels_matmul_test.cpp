@@ -6,7 +6,8 @@ namespace coss::test {
 COSS_KERNEL_SUITE(Reduce);
 
 TEST_P(Reduce, SumRows) {
-  for (Shape shape : {Shape{1, 1}, Shape{7, 3}, Shape{1000, 65}, Shape{3, 4099}, Shape{2, 5, 6, 33}}) {
+  for (Shape shape : {Shape{1, 1}, Shape{7, 3}, Shape{1000, 65}, Shape{3, 4099}, Shape{2, 5, 6, 33}, Shape{5003, 48},
+                      Shape{70, 1000}}) {
     for (float beta : {0.0f, 1.0f}) {
       Twin x = normal(shape, compute(), 1);
       Twin y = beta == 0 ? output({shape.back()}, accumulator()) : normal({shape.back()}, accumulator(), 2);
@@ -31,7 +32,7 @@ TEST_P(Reduce, SumSquares) {
 
 TEST_P(Reduce, NormalizeRows) {
   for (DType dtype : {compute(), accumulator()}) {
-    for (int64_t width : {1, 31, 512}) {
+    for (int64_t width : {1, 31, 512, 2056, 4099}) {
       Twin x = normal({9, width}, compute(), 1), y = output({9, width}, dtype);
       both([&](const Kernels& k, Context& c, int side) { k.normalize_rows(c, 1e-12f, x[side], y[side]); });
       expect_close(y);
@@ -40,6 +41,22 @@ TEST_P(Reduce, NormalizeRows) {
   Twin zero = constant(0, {2, 5}, compute()), y = output({2, 5}, compute());
   both([&](const Kernels& k, Context& c, int side) { k.normalize_rows(c, 1e-12f, zero[side], y[side]); });
   EXPECT_EQ(y[0].to_doubles(), std::vector<double>(10, 0.0));
+}
+
+TEST_P(Reduce, ViewsAnywhere) {
+  for (int64_t offset : {1, 3, 8}) {
+    Twin all = normal({offset + 7 * 24}, compute(), 1);
+    Twin x, y = output({24}, accumulator()), square = output({1}, accumulator()), rows = output({7, 24}, compute());
+    for (int side : {0, 1}) x[side] = all[side].view(offset, {7, 24});
+    both([&](const Kernels& k, Context& c, int side) {
+      k.sum_rows(c, 0, x[side], y[side]);
+      k.sum_squares(c, 0, x[side], square[side]);
+      k.normalize_rows(c, 1e-12f, x[side], rows[side]);
+    });
+    expect_close(y);
+    expect_close(square);
+    expect_close(rows);
+  }
 }
 
 COSS_KERNEL_SUITE(Matmul);
@@ -90,6 +107,32 @@ TEST_P(Matmul, BiasAndActivation) {
       p.activation = activation;
       both([&](const Kernels& k, Context& c, int side) { k.matmul(c, p, a[side], b[side], bias[side], y[side]); });
       expect_close(y);
+    }
+  }
+}
+
+// Weights and gradients are views into flat buffers, at any element; bias may come with accumulation.
+TEST_P(Matmul, ViewsAnywhere) {
+  for (int64_t offset : {1, 4, 8}) {
+    for (DType dtype : {compute(), accumulator()}) {
+      for (float beta : {0.0f, 1.0f}) {
+        SCOPED_TRACE(testing::Message() << "offset " << offset << " into " << name_of(dtype) << " beta " << beta);
+        const int64_t rows = 10, columns = 24, inner = 16;
+        Twin all_a = normal({offset + rows * inner}, compute(), 1),
+             all_b = normal({offset + inner * columns}, compute(), 2);
+        Twin all_y = normal({offset + rows * columns}, dtype, 3, 4),
+             all_bias = normal({offset + columns}, accumulator(), 4);
+        Twin y;
+        for (int side : {0, 1}) y[side] = all_y[side].view(offset, {rows, columns});
+        MatmulParams p;
+        p.beta = beta;
+        if (beta == 0) p.activation = Activation::relu6;
+        both([&](const Kernels& k, Context& c, int side) {
+          k.matmul(c, p, all_a[side].view(offset, {rows, inner}), all_b[side].view(offset, {inner, columns}),
+                   all_bias[side].view(offset, {columns}), y[side]);
+        });
+        expect_close(y);
+      }
     }
   }
 }

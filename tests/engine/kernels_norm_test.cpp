@@ -13,7 +13,7 @@ struct NormCase {
 std::vector<NormCase> norm_cases() {
   std::vector<NormCase> cases;
   for (Shape shape : {Shape{4, 5, 5, 64}, Shape{2, 3, 7, 13}, Shape{40, 1, 1, 1}, Shape{1001, 24}, Shape{3, 2050},
-                      Shape{8, 12, 12, 72}}) {
+                      Shape{8, 12, 12, 72}, Shape{2, 9, 520}, Shape{37, 136}}) {
     for (Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
       for (bool residual : {false, true}) cases.push_back({shape, activation, residual});
     }
@@ -74,6 +74,58 @@ TEST_P(Norm, ForwardAndBackward) {
                           no_residual[side], dgamma_again[side], dbeta_again[side]);
     });
     EXPECT_EQ(dy[0].to_doubles(), dx[0].to_doubles());
+  }
+}
+
+// Many rows: the sums of many blocks, which a kernel of their own adds up, and blocks that take several passes.
+// Views: what does not begin at a multiple of 16 bytes.
+TEST_P(Norm, ManyRowsAndViewsAnywhere) {
+  struct Case {
+    Shape shape;
+    int64_t offset;
+  };
+  for (const Case& test : {Case{{9001, 64}, 0}, Case{{3001, 16}, 0}, Case{{301, 64}, 3}, Case{{40, 5}, 1}}) {
+    SCOPED_TRACE(testing::Message() << test.shape.str() << " at " << test.offset);
+    const Shape shape = test.shape, channels{shape.back()}, bits{(shape.numel() + 7) / 8};
+    auto placed = [&](Twin tensor) {
+      Twin all = output({shape.numel() + test.offset}, compute());
+      for (int side : {0, 1}) {
+        std::vector<double> values = all[side].to_doubles();
+        const std::vector<double> inner = tensor[side].to_doubles();
+        std::copy(inner.begin(), inner.end(), values.begin() + test.offset);
+        all[side] = make_tensor(values, all[side].shape(), all[side].dtype(), all[side].device());
+        all[side] = all[side].view(test.offset, shape);
+      }
+      return all;
+    };
+    NormParams p;
+    p.activation = Activation::relu;
+    Twin x = placed(normal(shape, compute(), 1, 2)), residual = placed(normal(shape, compute(), 2));
+    Twin gamma = normal(channels, accumulator(), 3), beta = normal(channels, accumulator(), 4);
+    Twin running_mean = constant(0, channels, accumulator()), running_var = constant(1, channels, accumulator());
+    Twin y = placed(output(shape, compute())), mask = output(bits, DType::u8);
+    Twin mean = output(channels, accumulator()), rstd = output(channels, accumulator());
+    both([&](const Kernels& k, Context& c, int side) {
+      k.norm_act_forward(c, p, x[side], gamma[side], beta[side], residual[side], running_mean[side], running_var[side],
+                         y[side], mean[side], rstd[side], mask[side]);
+    });
+    expect_close(y);
+    expect_close(mean, 100);  // cancels to a hundredth of its terms over thousands of rows
+    expect_close(rstd);
+    expect_close(running_var);
+
+    mask[1] = Tensor::from(mask[0].to_vector<uint8_t>(), bits, Device::reference);
+    Twin dy = placed(normal(shape, compute(), 5)), dx = placed(output(shape, compute()));
+    Twin dresidual = placed(output(shape, compute()));
+    Twin dgamma = constant(0, channels, accumulator()), dbeta = constant(0, channels, accumulator());
+    both([&](const Kernels& k, Context& c, int side) {
+      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], mean[side], rstd[side], dy[side], dx[side],
+                          dresidual[side], dgamma[side], dbeta[side]);
+    });
+    expect_close(dx);
+    expect_close(dresidual);
+    expect_close(dgamma, 100);  // so do these sums
+    expect_close(dbeta, 100);
   }
 }
 

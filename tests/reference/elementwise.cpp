@@ -35,10 +35,8 @@ void assign(T& element, double value) {
     element = static_cast<T>(value);
 }
 
-// Element i takes word i % 4 of counter i / 4; the layer and the step choose the rest of the counter and the key.
 bool dropped(const DropoutParams& p, int64_t step, int64_t i) {
-  const uint64_t key = p.seed ^ (uint64_t(RandomUse::dropout) + 1) * 0x9E3779B97F4A7C15ull;
-  const PhiloxWords words = philox(key, uint64_t(i) / 4, uint64_t(step) << 32 | p.layer);
+  const PhiloxWords words = dropout_words(p.seed, p.layer, step, i / 4);
   return philox_uniform(words.word[i % 4]) < p.rate;
 }
 

@@ -11,5 +11,9 @@ void release(void* pointer) { std::free(pointer); }
 void upload(Context&, const void* host, Tensor& y) { std::memcpy(y.mutable_raw(), host, y.bytes()); }
 void download(Context&, const Tensor& x, void* host) { std::memcpy(host, x.raw(), x.bytes()); }
 void synchronize(Context&) {}
+void probe(DeviceInfo& info) { info.name = "reference"; }
+void begin_recording(Context&) { throw Error("the reference backend does not record steps"); }
+void end_recording(Context&, std::unique_ptr<Recording>&) { throw Error("the reference backend does not record steps"); }
+void replay(Context&, Recording&) { throw Error("the reference backend does not record steps"); }
 
 }  // namespace coss::reference

@@ -8,6 +8,12 @@ namespace {
 // The gradient after loss scale, accumulation and clipping.
 double scaled(const Tensor& scalars, const Tensor& grad, int64_t i) { return in(scalars)[kGradScale] * in(grad)[i]; }
 
+bool skipped(const Tensor& scalars, Tensor& grad) {
+  if (in(scalars)[kSkip] == 0) return false;
+  std::fill_n(out(grad), grad.numel(), 0.0);
+  return true;
+}
+
 void finish(Tensor& grad, const Tensor& weight, Tensor& compute) {
   std::fill_n(out(grad), grad.numel(), 0.0);
   if (!compute.empty()) std::copy_n(in(weight), weight.numel(), out(compute));
@@ -23,6 +29,7 @@ double norm(const double* values, int64_t count) {
 
 void sgd_step(Context&, const SgdParams& p, const Tensor& scalars, Tensor& grad, Tensor& momentum, Tensor& weight,
               Tensor& compute) {
+  if (skipped(scalars, grad)) return;
   for (int64_t i = 0; i < weight.numel(); ++i) {
     const double g = scaled(scalars, grad, i) + double(p.weight_decay) * in(weight)[i];
     double& velocity = out(momentum)[i];
@@ -34,6 +41,7 @@ void sgd_step(Context&, const SgdParams& p, const Tensor& scalars, Tensor& grad,
 
 void adamw_step(Context&, const AdamwParams& p, const Tensor& scalars, Tensor& grad, Tensor& m, Tensor& v,
                 Tensor& weight, Tensor& compute) {
+  if (skipped(scalars, grad)) return;
   const double rate = in(scalars)[kLearningRate], step = in(scalars)[kStep];
   const double beta1 = double(p.beta1), beta2 = double(p.beta2);
   for (int64_t i = 0; i < weight.numel(); ++i) {
@@ -48,6 +56,7 @@ void adamw_step(Context&, const AdamwParams& p, const Tensor& scalars, Tensor& g
 
 void lars_step(Context&, const LarsParams& p, const Tensor& scalars, const Tensor& offsets, Tensor& grad,
                Tensor& momentum, Tensor& weight, Tensor& compute) {
+  if (skipped(scalars, grad)) return;
   const int64_t* first = offsets.data<int64_t>();
   const double decay = double(p.weight_decay);
   for (int64_t t = 0; t + 1 < offsets.numel(); ++t) {
@@ -74,6 +83,22 @@ void ema_step(Context&, float decay, const Tensor& weight, Tensor& average) {
 void clip_scale(Context&, float max_norm, const Tensor& square_sum, Tensor& scalars) {
   const double length = std::sqrt(in(square_sum)[0]) * in(scalars)[kGradScale];
   if (length > double(max_norm)) out(scalars)[kGradScale] *= double(max_norm) / length;
+}
+
+// The division comes first: this step's gradients were made with the scale as it was.
+void update_loss_scale(Context&, const LossScaleParams& p, const Tensor& square_sum, Tensor& scaler, Tensor& scalars) {
+  double &scale = out(scaler)[0], &updates = out(scaler)[1];
+  const bool finite = std::isfinite(in(square_sum)[0]);
+  out(scalars)[kGradScale] /= scale;
+  out(scalars)[kSkip] = finite ? 0 : 1;
+  updates = finite ? updates + 1 : 0;
+  if (!finite) {
+    scale = std::max(scale * double(p.backoff), 1.0);
+  } else if (updates >= double(p.interval)) {
+    // The largest scale is that of the other backends, which hold it in f32.
+    if (std::isfinite(float(scale * double(p.growth)))) scale *= double(p.growth);
+    updates = 0;
+  }
 }
 
 void meter_add(Context&, const Tensor& step, const Tensor& terms, Tensor& sums) {

@@ -25,7 +25,8 @@ Tensor convert(const Tensor& x, DType dtype, Device device);
 double normalised_error(const Tensor& a, const Tensor& b);
 double normalised_error(const std::vector<double>& a, const std::vector<double>& b);
 
-// The devices whose kernels are tested against the reference: cpu, and cuda where this build has it.
+// The devices whose kernels are tested against the reference: cpu, and cuda on a GPU or, in a build without the CUDA
+// backend, its own kernels run on the processor.
 std::vector<Device> devices_under_test();
 // Defined in tests/reference: the third backend, naive loops in double (f64, integers).
 void register_reference_backend();

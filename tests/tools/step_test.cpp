@@ -1,46 +1,13 @@
 // A training step asks the system for memory only until every shape has been seen, and reads its means when asked.
-#include "tools/step.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
-#include "engine/philox.h"
+#include "tests/tools/small_run.h"
 
-namespace coss {
+namespace coss::test {
 namespace {
-
-// A supervised ResNet-20 on noise.
-struct SmallRun {
-  Params params;
-  std::unique_ptr<Network> student;
-  std::unique_ptr<Method> method;
-  std::unique_ptr<Optimizer> optimizer;
-  std::unique_ptr<Step> step;
-  Batch batch;
-
-  explicit SmallRun(DType dtype, const StepOptions& wish = {}) {
-    const Scope scope(params);
-    student = find_model("resnet20_cifar").make(scope / "student", 10);
-    method = find_method("supervised").make({}, scope, *student, nullptr);
-    params.allocate(Device::cpu, dtype, /*seed=*/1);
-    optimizer = make_optimizer({}, params);
-    StepOptions options = wish;
-    options.dtype = dtype;
-    options.image_size = 32;
-    step = std::make_unique<Step>(*method, params, *optimizer, options);
-    constexpr int kImages = 8, kPixels = 32 * 32 * 3;
-    RandomStream random(5, RandomUse::other);
-    for (int i = 0; i < kImages; ++i) {
-      batch.indices.push_back(i);
-      batch.labels.push_back(i % 10);
-      batch.valid.push_back(1);
-      batch.params.push_back({.offset = i * kPixels, .source_h = 32, .source_w = 32, .resize_h = 32, .resize_w = 32});
-    }
-    for (int i = 0; i < kImages * kPixels; ++i) batch.pixels.push_back(uint8_t(random.bits()));
-  }
-};
 
 void expect_no_growth(DType dtype) {
   SmallRun run(dtype);
@@ -96,4 +63,4 @@ TEST(Step, NamesTheFirstStepWhoseLossIsNotFinite) {
 }
 
 }  // namespace
-}  // namespace coss
+}  // namespace coss::test

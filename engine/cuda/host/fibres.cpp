@@ -1,0 +1,380 @@
+// Grids on the processor: fibres, barriers, warp operations, and the checks of shared memory.
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <map>
+#include <memory>
+#include <numeric>
+
+#include "engine/check.h"
+#include "engine/cuda/host/device.h"
+#include "engine/philox.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define COSS_ASAN 1
+#endif
+
+namespace coss::cuda::host {
+
+Thread* self = nullptr;
+
+namespace {
+
+constexpr size_t kStackBytes = 128 << 10;
+constexpr unsigned kWarpSize = 32;
+
+enum class Wait { none, barrier, warp, done };
+
+struct Fibre : Thread {
+  jmp_buf place{};
+  bool begun = false;
+  void* stack = nullptr;
+  void* fake_stack = nullptr;  // the address sanitizer's
+  Wait wait = Wait::none;
+  const char* file = nullptr;  // of the barrier it waits at
+  int line = 0;
+};
+
+// One operation of a warp at a time: words given so far, by lane. Two sets in turn, since a fast lane may start the
+// next operation while a slow one still reads; it cannot get further than that.
+struct Warp {
+  uint64_t words[2][kWarpSize] = {};
+  unsigned arrived = 0, mask = 0;
+  unsigned step = 0;  // operations finished
+  const char* operation = nullptr;
+  unsigned lanes = 0;  // the lanes it has
+};
+
+struct Block {
+  std::vector<std::unique_ptr<Fibre>> fibres;
+  std::vector<Warp> warps;
+  unsigned count = 0;  // of fibres in use
+  const std::function<void()>* body = nullptr;
+  const char* kernel = "";
+  uint64_t epoch = 1;        // counts barriers, over all blocks: what is older was before the last barrier
+  uint64_t block_epoch = 1;  // of the block's beginning
+  std::string error;
+  jmp_buf scheduler{};
+  void* scheduler_fake_stack = nullptr;
+  const void* scheduler_stack = nullptr;
+  size_t scheduler_stack_bytes = 0;
+  std::vector<unsigned char> dynamic;
+  std::vector<Touched> dynamic_touched;
+  size_t dynamic_size = 0;
+  std::map<std::string, int64_t> runs;
+};
+Block block;
+
+Fibre& current() { return static_cast<Fibre&>(*self); }
+
+// --- switching -----------------------------------------------------------------------------------------------------
+
+// By setjmp and longjmp, which cost a hundredth of swapcontext's system calls; ucontext only gives a fibre its stack.
+[[gnu::noinline]] void jump(jmp_buf& from, jmp_buf& to) {
+  if (_setjmp(from) == 0) _longjmp(to, 1);
+}
+[[gnu::noinline]] void jump_first(jmp_buf& from, ucontext_t& to) {
+  if (_setjmp(from) == 0) setcontext(&to);
+}
+
+void to_scheduler() {
+  Fibre& fibre = current();
+#ifdef COSS_ASAN
+  __sanitizer_start_switch_fiber(&fibre.fake_stack, block.scheduler_stack, block.scheduler_stack_bytes);
+#endif
+  jump(fibre.place, block.scheduler);
+#ifdef COSS_ASAN
+  __sanitizer_finish_switch_fiber(fibre.fake_stack, &block.scheduler_stack, &block.scheduler_stack_bytes);
+#endif
+}
+
+// What a fibre throws to end itself once the block has failed.
+struct Abandoned {};
+
+[[noreturn]] void fail(const std::string& what) {
+  if (block.error.empty()) block.error = std::string("[") + block.kernel + "] " + what;
+  throw Abandoned{};
+}
+
+// A fibre's life: one thread of one block after the other.
+void enter() {
+#ifdef COSS_ASAN
+  __sanitizer_finish_switch_fiber(nullptr, &block.scheduler_stack, &block.scheduler_stack_bytes);
+#endif
+  for (;;) {
+    try {
+      (*block.body)();
+    } catch (const Abandoned&) {
+    } catch (const std::exception& error) {
+      if (block.error.empty()) block.error = std::string("[") + block.kernel + "] " + error.what();
+    }
+    current().wait = Wait::done;
+    to_scheduler();
+  }
+}
+
+void resume(Fibre& fibre) {
+  self = &fibre;
+#ifdef COSS_ASAN
+  __sanitizer_start_switch_fiber(&block.scheduler_fake_stack, fibre.stack, kStackBytes);
+#endif
+  if (fibre.begun) {
+    jump(block.scheduler, fibre.place);
+  } else {
+    fibre.begun = true;
+    ucontext_t start{};
+    getcontext(&start);
+    start.uc_stack.ss_sp = fibre.stack;
+    start.uc_stack.ss_size = kStackBytes;
+    makecontext(&start, enter, 0);
+    jump_first(block.scheduler, start);
+  }
+#ifdef COSS_ASAN
+  __sanitizer_finish_switch_fiber(block.scheduler_fake_stack, nullptr, nullptr);
+#endif
+}
+
+// Hands over until somebody sets wait back to none.
+void hand_over() {
+  to_scheduler();
+  if (!block.error.empty()) throw Abandoned{};
+}
+
+std::string text_of(const dim3& d) {
+  return "(" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + ")";
+}
+std::string place_of(const Fibre& fibre) {
+  return "thread " + text_of(fibre.thread) + " of block " + text_of(fibre.block);
+}
+
+// --- one block -----------------------------------------------------------------------------------------------------
+
+void prepare(dim3 threads, size_t shared) {
+  block.count = threads.x * threads.y * threads.z;
+  while (block.fibres.size() < block.count) {
+    auto fibre = std::make_unique<Fibre>();
+    fibre->stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    COSS_CHECK(fibre->stack != MAP_FAILED, "no memory for the stack of a fibre");
+    block.fibres.push_back(std::move(fibre));
+  }
+  block.dynamic_size = shared;
+  if (block.dynamic.size() < shared + 16) {
+    block.dynamic.resize(shared + 16);
+    block.dynamic_touched.resize(shared + 16);
+  }
+}
+
+// Releases a barrier that all fibres have reached. Returns false when nothing can go on.
+bool release_barrier() {
+  const Fibre* first = nullptr;
+  unsigned waiting = 0, done = 0;
+  for (unsigned i = 0; i < block.count; ++i) {
+    const Fibre& fibre = *block.fibres[i];
+    if (fibre.wait == Wait::done) {
+      ++done;
+    } else if (fibre.wait == Wait::warp) {
+      const Warp& warp = block.warps[i / kWarpSize];
+      block.error = std::string("[") + block.kernel + "] " + place_of(fibre) + " waits in " + warp.operation +
+                    " for lanes that never come (mask " + std::to_string(warp.mask) + ", arrived " +
+                    std::to_string(warp.arrived) + ")";
+      return false;
+    } else {
+      if (!first) first = &fibre;
+      ++waiting;
+      if (fibre.line != first->line || std::strcmp(fibre.file, first->file) != 0) {
+        block.error = std::string("[") + block.kernel + "] " + place_of(*first) + " waits at the barrier in line " +
+                      std::to_string(first->line) + ", " + place_of(fibre) + " at the one in line " +
+                      std::to_string(fibre.line);
+        return false;
+      }
+    }
+  }
+  if (done > 0) {
+    block.error = std::string("[") + block.kernel + "] " + place_of(*first) + " waits at the barrier in line " +
+                  std::to_string(first->line) + ", which " + std::to_string(done) + " threads do not reach";
+    return false;
+  }
+  for (unsigned i = 0; i < block.count; ++i) block.fibres[i]->wait = Wait::none;
+  ++block.epoch;
+  return waiting > 0;
+}
+
+void run_block(dim3 index, dim3 blocks, dim3 threads) {
+  block.block_epoch = ++block.epoch;
+  block.warps.assign((block.count + kWarpSize - 1) / kWarpSize, Warp{});
+  for (unsigned i = 0; i < block.count; ++i) {
+    Fibre& fibre = *block.fibres[i];
+    fibre.linear = i;
+    fibre.thread = dim3(i % threads.x, i / threads.x % threads.y, i / (threads.x * threads.y));
+    fibre.block = index;
+    fibre.threads = threads;
+    fibre.blocks = blocks;
+    fibre.wait = Wait::none;
+    block.warps[i / kWarpSize].lanes |= 1u << i % kWarpSize;
+  }
+  // An order that differs from block to block, but not from run to run.
+  const uint32_t turn = philox(0, block.epoch).word[0];
+  const bool backwards = turn & 1u;
+  const unsigned first = (turn >> 1) % block.count;
+  unsigned left = block.count;
+  while (left > 0) {
+    bool progress = false;
+    left = 0;
+    for (unsigned i = 0; i < block.count; ++i) {
+      const unsigned at = (first + (backwards ? block.count - 1 - i : i)) % block.count;
+      Fibre& fibre = *block.fibres[at];
+      if (fibre.wait == Wait::none || (!block.error.empty() && fibre.wait != Wait::done)) {
+        resume(fibre);
+        progress = true;
+      }
+      left += fibre.wait != Wait::done;
+    }
+    // After a failure every fibre is resumed once more and unwinds its stack.
+    if (left > 0 && !progress) release_barrier();
+  }
+}
+
+}  // namespace
+
+void run_grid(const char* name, dim3 blocks, dim3 threads, size_t shared, const std::function<void()>& body) {
+  COSS_CHECK(self == nullptr, std::string("[") + name + "] a kernel launches a kernel");
+  const int64_t size = int64_t(threads.x) * threads.y * threads.z;
+  COSS_CHECK(size >= 1 && size <= 1024, std::string("[") + name + "] blocks of " + std::to_string(size) + " threads");
+  COSS_CHECK(shared <= (227u << 10),
+             std::string("[") + name + "] " + std::to_string(shared) + " bytes of shared memory in a block");
+  COSS_CHECK(blocks.x >= 1 && blocks.y >= 1 && blocks.z >= 1 && blocks.x < (1u << 31) && blocks.y < (1u << 16) &&
+                 blocks.z < (1u << 16),
+             std::string("[") + name + "] a grid of " + text_of(blocks) + " blocks");
+  prepare(threads, shared);
+  block.body = &body;
+  block.kernel = name;
+  block.error.clear();
+  ++block.runs[name];
+  for (unsigned z = 0; z < blocks.z; ++z)
+    for (unsigned y = 0; y < blocks.y; ++y)
+      for (unsigned x = 0; x < blocks.x && block.error.empty(); ++x) run_block(dim3(x, y, z), blocks, threads);
+  self = nullptr;
+  if (!block.error.empty()) throw Error(block.error);
+}
+
+std::string kernels_run() {
+  std::string text;
+  for (const auto& [name, count] : block.runs) text += "  " + name + " x " + std::to_string(count) + "\n";
+  return text;
+}
+
+void barrier(const char* file, int line) {
+  Fibre& fibre = current();
+  fibre.wait = Wait::barrier;
+  fibre.file = file;
+  fibre.line = line;
+  hand_over();
+}
+
+unsigned lane_mask() { return block.warps[self->linear / kWarpSize].lanes; }
+
+const uint64_t* exchange(unsigned mask, uint64_t word, const char* operation) {
+  Fibre& fibre = current();
+  Warp& warp = block.warps[fibre.linear / kWarpSize];
+  const unsigned own = 1u << lane();
+  mask &= warp.lanes;  // a full mask in a block whose last warp is not full
+  if (!(mask & own)) fail(std::string(operation) + ": " + place_of(fibre) + " is not in its own mask");
+  if (warp.arrived == 0) {
+    warp.mask = mask;
+    warp.operation = operation;
+  } else if (warp.mask != mask || std::strcmp(warp.operation, operation) != 0) {
+    fail(place_of(fibre) + " is in " + operation + " while other lanes are in " + warp.operation +
+         ", or their masks differ");
+  }
+  uint64_t* words = warp.words[warp.step % 2];
+  words[lane()] = word;
+  warp.arrived |= own;
+  if (warp.arrived == mask) {
+    warp.arrived = 0;
+    ++warp.step;
+    const unsigned first = fibre.linear / kWarpSize * kWarpSize;
+    for (unsigned i = 0; i < kWarpSize; ++i)
+      if (mask >> i & 1u) block.fibres[first + i]->wait = Wait::none;
+  } else {
+    fibre.wait = Wait::warp;
+    hand_over();
+  }
+  return words;
+}
+
+// --- shared memory -------------------------------------------------------------------------------------------------
+
+namespace {
+
+int warp_of(int thread) { return int(unsigned(thread) / kWarpSize); }
+unsigned own_step() { return block.warps[self->linear / kWarpSize].step; }
+
+// Was that access of another thread ordered before this one, by the warp's own operations?
+bool ordered(int thread, unsigned step) {
+  return thread >= 0 && warp_of(thread) == warp_of(int(self->linear)) && step != own_step();
+}
+
+[[noreturn]] void race(const char* what, const char* name, size_t index) {
+  fail(std::string("race: ") + what + " of " + name + "[" + std::to_string(index) + "] by " + place_of(current()) +
+       " and another thread with no barrier in between");
+}
+
+}  // namespace
+
+void note_read(Touched& t, const char* name, size_t index) {
+  const int me = int(self->linear);
+  if (t.write_epoch < block.block_epoch)
+    fail(std::string("read of ") + name + "[" + std::to_string(index) + "], which this block has not written");
+  if (t.write_epoch == block.epoch && t.writer != me && !ordered(t.writer, t.writer_step))
+    race("a read and a write", name, index);
+  if (t.read_epoch != block.epoch) {
+    t.reader = me;
+    t.reader_warp = warp_of(me);
+  } else if (t.reader_warp != warp_of(me)) {
+    t.reader = t.reader_warp = -2;
+  } else if (t.reader != me && !ordered(me, t.reader_step)) {
+    t.reader = -2;
+  } else {
+    t.reader = me;  // earlier steps of this warp are ordered before whatever it does next
+  }
+  t.read_epoch = block.epoch;
+  t.reader_step = own_step();
+}
+
+void note_write(Touched& t, const char* name, size_t index) {
+  const int me = int(self->linear);
+  if (t.write_epoch == block.epoch && t.writer != me && !ordered(t.writer, t.writer_step))
+    race("two writes", name, index);
+  const bool earlier_step = t.reader_warp == warp_of(me) && t.reader_step != own_step();
+  if (t.read_epoch == block.epoch && t.reader != me && !earlier_step) race("a read and a write", name, index);
+  t.write_epoch = block.epoch;
+  t.writer = me;
+  t.writer_step = own_step();
+}
+
+void note_atomic(Touched& t, const char* name, size_t index) {
+  if (t.write_epoch < block.block_epoch)
+    fail(std::string("read of ") + name + "[" + std::to_string(index) + "], which this block has not written");
+  if (t.write_epoch == block.epoch && t.writer >= 0 && t.writer != int(self->linear) &&
+      !ordered(t.writer, t.writer_step))
+    race("a write and an atomic operation", name, index);
+  t.write_epoch = block.epoch;
+  t.writer = -2;
+}
+
+void check_index(size_t index, size_t count, const char* name) {
+  if (index >= count)
+    fail(std::string(name) + "[" + std::to_string(index) + "] in shared memory of " + std::to_string(count) +
+         " elements");
+}
+
+unsigned char* dynamic_bytes() {
+  auto address = reinterpret_cast<uintptr_t>(block.dynamic.data());
+  return block.dynamic.data() + (16 - address % 16) % 16;
+}
+Touched* dynamic_touched() { return block.dynamic_touched.data(); }
+size_t dynamic_size() { return block.dynamic_size; }
+
+}  // namespace coss::cuda::host

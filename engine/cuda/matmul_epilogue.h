@@ -1,0 +1,13 @@
+// What follows a matrix product where the library cannot do it: fp32 biases of 16-bit outputs, and relu6.
+#pragma once
+#include "engine/context.h"
+#include "engine/kernel_params.h"
+#include "engine/tensor.h"
+
+namespace coss::cuda {
+
+// y = act(x + bias) + beta * y in y's layout (rows, columns). x: f32, or null for y itself, then beta is 0; bias: f32
+// (columns), or empty. Activation only with beta == 0.
+void matmul_epilogue(Context& ctx, Activation activation, float beta, const float* x, const Tensor& bias, Tensor& y);
+
+}  // namespace coss::cuda

@@ -1,0 +1,486 @@
+// Batch norm + residual add + activation as one operation, forward and backward in two passes over memory each, and the
+// folding of a frozen norm into convolution weights.
+//
+// Bytes, for a tensor of n: forward reads x twice and the residual once, writes y and n/16 of mask; backward reads dy,
+// x and the mask twice and writes dx (and dresidual). The first pass leaves partial sums per channel (columns.h). For
+// small tensors each block of the second pass adds them up itself, else a tiny kernel in between does. The second pass
+// begins at the bottom, where the cache still holds what the first has read last. A thread keeps its eight channels in
+// both.
+#include "engine/cuda/columns.h"
+#include "engine/cuda/device.h"
+#include "engine/dispatch.h"
+#include "engine/kernels.h"
+
+namespace coss::cuda {
+
+namespace {
+
+constexpr int kApplyThreads = 256, kApplyBlocks = 4;  // resident on a multiprocessor, at 64 registers a thread
+constexpr int kBackwardBlocks = 3;                    // three numbers a channel and two inputs need 80
+constexpr int kApplyWidth = 32;             // vectors side by side, at most: 512 bytes of a row of 16-bit elements
+constexpr int64_t kOwnSumBytes = 32 << 10;  // partial sums that a block of the second pass adds up itself
+
+bool aligned(const Tensor& x) { return x.empty() || reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
+
+// y = act(x * factor + offset + residual)
+struct Forward {
+  static constexpr int kTerms = 2, kNumbers = 2;
+  struct Numbers {  // of one channel
+    float value[kNumbers];
+  };
+  float* shift = nullptr;  // of the sums; the first pass writes it
+  const float *gamma = nullptr, *beta = nullptr;
+  float *running_mean = nullptr, *running_var = nullptr, *mean = nullptr, *rstd = nullptr;
+  int64_t rows = 0;
+  float eps = 0, momentum = 0;
+
+  // From the sums of x - shift and of its square; one caller per channel keeps the results.
+  __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
+    const double count = double(rows), delta = sums[0] / count;
+    const double centre = double(shift[c]) + delta, spread = sums[1] / count - delta * delta;
+    const double var = spread > 0 ? spread : 0.0;
+    const double inverse = 1 / sqrt(var + double(eps)), scale = double(gamma[c]) * inverse;
+    if (keep) {
+      mean[c] = float(centre);
+      rstd[c] = float(inverse);
+      running_mean[c] += momentum * float(centre - double(running_mean[c]));
+      running_var[c] += momentum * float(var * count / (count - 1) - double(running_var[c]));
+    }
+    return {{float(scale), float(double(beta[c]) - centre * scale)}};
+  }
+};
+
+// dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant
+struct Backward {
+  static constexpr int kTerms = 2, kNumbers = 3;
+  struct Numbers {
+    float value[kNumbers];
+  };
+  const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
+  float *dgamma = nullptr, *dbeta = nullptr;
+  int64_t rows = 0;
+
+  // From the sums of dz and of dz * (x - mean).
+  __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
+    const double inverse = double(rstd[c]), sum = sums[0], sum_xhat = sums[1] * inverse;
+    const double scale = double(gamma[c]) * inverse, slope = -scale * inverse * sum_xhat / double(rows);
+    if (keep) {
+      dbeta[c] += float(sum);
+      dgamma[c] += float(sum_xhat);
+    }
+    return {{float(scale), float(slope), float(-scale * sum / double(rows) - slope * double(mean[c]))}};
+  }
+};
+
+// What the second pass knows of the first one's sums: the partial ones, or (count == 0) the finished numbers.
+struct Sums {
+  float* partials = nullptr;
+  int count = 0;
+  float* numbers = nullptr;  // (kNumbers, columns)
+};
+
+template <class End>
+__global__ void __launch_bounds__(kFinishThreads) finish_kernel(End end, Sums sums, int64_t columns) {
+  finish_columns<End::kTerms, kFinishThreads>(sums.partials, sums.count, columns, int64_t(blockIdx.x) * kFinishColumns,
+                                              kFinishColumns, [=](int64_t c, const double(&total)[End::kTerms]) {
+                                                const typename End::Numbers numbers = end.finish(c, total, true);
+                                                COSS_UNROLL
+                                                for (int k = 0; k < End::kNumbers; ++k)
+                                                  sums.numbers[k * columns + c] = numbers.value[k];
+                                              });
+}
+
+// The numbers of this thread's channels. All threads call it.
+template <class End>
+__device__ inline void channel_numbers(const End& end, const Sums& sums, const Tiles& tiles, unsigned tile, unsigned b,
+                                       const Place& place, float (&numbers)[End::kNumbers][kVector]) {
+  COSS_SHARED(float, shared, End::kNumbers* kApplyThreads);
+  const int64_t columns = tiles.columns;
+  if (sums.count == 0) {
+    if (!place.works) return;
+    COSS_UNROLL
+    for (int k = 0; k < End::kNumbers; ++k) load<kVector>(sums.numbers + k * columns + place.column, numbers[k]);
+    return;
+  }
+  const int width = tiles.across * kVector;
+  const int64_t first = int64_t(tile) * width;
+  finish_columns<End::kTerms, kApplyThreads>(sums.partials, sums.count, columns, first, width,
+                                             [&](int64_t c, const double(&total)[End::kTerms]) {
+                                               const typename End::Numbers mine = end.finish(c, total, b == 0);
+                                               COSS_UNROLL
+                                               for (int k = 0; k < End::kNumbers; ++k)
+                                                 shared[k * kApplyThreads + int(c - first)] = mine.value[k];
+                                             });
+  __syncthreads();
+  if (!place.works) return;
+  COSS_UNROLL
+  for (int k = 0; k < End::kNumbers; ++k) {
+    COSS_UNROLL
+    for (int i = 0; i < kVector; ++i) numbers[k][i] = shared[k * kApplyThreads + int(place.column - first) + i];
+  }
+}
+
+// --- forward ---------------------------------------------------------------------------------------------------------
+
+// Sums of x - shift and its square. The shift is the mean of eight rows spread over x, the same ones for every block,
+// so that no digits are lost where the mean is far from zero.
+template <class T, int N>
+__global__ void __launch_bounds__(kSumThreads, kSumBlocks)
+    norm_act_sums_kernel(Tiles tiles, const T* x, float* shift_out, float* partials) {
+  constexpr int kSamples = 8;
+  const unsigned tile = blockIdx.x % tiles.side, b = blockIdx.x / tiles.side;
+  const Place place = place_of<N>(tiles, tile, b);
+  const int64_t step = tiles.down * tiles.columns;
+  float shift[N] = {};
+  if (place.works) {
+    float sample[kSamples][N];
+    COSS_UNROLL
+    for (int s = 0; s < kSamples; ++s)  // ninths seldom fall on the same place of every image
+      load<N>(x + tiles.rows * (s + 1) / (kSamples + 1) * tiles.columns + place.column, sample[s]);
+    COSS_UNROLL
+    for (int s = 0; s < kSamples; ++s) {
+      COSS_UNROLL
+      for (int j = 0; j < N; ++j) shift[j] += sample[s][j] * (1.0f / kSamples);
+    }
+    if (place.first == 0) store<N>(shift_out + place.column, shift);
+  }
+  float sums[2 * N] = {};
+  for_rows<kRowsInFlight<T, N, 1>>(tiles, place, [&](auto count, int64_t i) {
+    constexpr int kCount = decltype(count)::value;
+    float in[kCount][N];
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) load<N>(x + i + u * step, in[u]);
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      COSS_UNROLL
+      for (int j = 0; j < N; ++j) {
+        const float value = in[u][j] - shift[j];
+        sums[j] += value;
+        sums[N + j] += value * value;
+      }
+    }
+  });
+  write_partials<2, N>(tiles, tile, b, sums, partials);
+}
+
+template <class T, Activation kAct, bool kResidual>
+__global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
+    norm_act_kernel(Tiles tiles, Forward end, Sums sums, const T* x, const T* residual, T* y, uint8_t* mask) {
+  const unsigned tile = blockIdx.x % tiles.side, b = tiles.count - 1 - blockIdx.x / tiles.side;
+  const Place place = place_of<kVector>(tiles, tile, b);
+  const int64_t step = tiles.down * tiles.columns;
+  float numbers[2][kVector];
+  channel_numbers(end, sums, tiles, tile, b, place, numbers);
+  for_rows<kRowsInFlight<T, kVector, kResidual ? 2 : 1>>(tiles, place, [&](auto count, int64_t i) {
+    constexpr int kCount = decltype(count)::value;
+    float in[kCount][kVector];
+    [[maybe_unused]] float add[kCount][kVector];
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      load<kVector>(x + i + u * step, in[u]);
+      if constexpr (kResidual) load<kVector>(residual + i + u * step, add[u]);
+    }
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      unsigned bits = 0;
+      COSS_UNROLL
+      for (int j = 0; j < kVector; ++j) {
+        float z = in[u][j] * numbers[0][j] + numbers[1][j];
+        if constexpr (kResidual) z += add[u][j];
+        bits |= passes_gradient<kAct>(z) ? 1u << j : 0u;
+        in[u][j] = activated<kAct>(z);
+      }
+      store(y + i + u * step, in[u]);
+      if constexpr (kAct != Activation::none) mask[(i + u * step) / kVector] = uint8_t(bits);
+    }
+  });
+}
+
+// Any number of channels and any alignment: eight elements in order are one byte of the mask.
+template <class T, Activation kAct>
+__global__ void __launch_bounds__(kApplyThreads)
+    norm_act_any_kernel(int64_t numel, int64_t columns, Sums sums, const T* x, const T* residual, T* y, uint8_t* mask) {
+  const int64_t i = (int64_t(blockIdx.x) * kApplyThreads + threadIdx.x) * kVector;
+  if (i >= numel) return;
+  const int n = int(min(int64_t(kVector), numel - i));
+  int64_t c = i % columns;
+  unsigned bits = 0;
+  for (int j = 0; j < n; ++j) {
+    float z = to_float(x[i + j]) * sums.numbers[c] + sums.numbers[columns + c];
+    if (residual) z += to_float(residual[i + j]);
+    bits |= passes_gradient<kAct>(z) ? 1u << j : 0u;
+    y[i + j] = from_float<T>(activated<kAct>(z));
+    c = c + 1 == columns ? 0 : c + 1;
+  }
+  if constexpr (kAct != Activation::none) mask[i / kVector] = uint8_t(bits);
+}
+
+// --- backward --------------------------------------------------------------------------------------------------------
+
+// Sums of dz and dz * (x - mean), where dz is dy where the mask has it.
+template <class T, int N, bool kMasked>
+__global__ void __launch_bounds__(kSumThreads, kSumBlocks)
+    norm_act_backward_sums_kernel(Tiles tiles, const T* x, const uint8_t* mask, const T* dy, const float* mean,
+                                  float* partials) {
+  const unsigned tile = blockIdx.x % tiles.side, b = blockIdx.x / tiles.side;
+  const Place place = place_of<N>(tiles, tile, b);
+  const int64_t step = tiles.down * tiles.columns;
+  float centre[N] = {};
+  if (place.works) {
+    COSS_UNROLL
+    for (int j = 0; j < N; ++j) centre[j] = mean[place.column + j];
+  }
+  float sums[2 * N] = {};
+  for_rows<kRowsInFlight<T, N, 2>>(tiles, place, [&](auto count, int64_t i) {
+    constexpr int kCount = decltype(count)::value;
+    float in[kCount][N], dz[kCount][N];
+    unsigned bits[kCount];
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      const int64_t at = i + u * step;
+      load<N>(dy + at, dz[u]);
+      load<N>(x + at, in[u]);
+      bits[u] = kMasked ? unsigned(mask[at / 8]) >> (N == 8 ? 0 : at % 8) : ~0u;
+    }
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      COSS_UNROLL
+      for (int j = 0; j < N; ++j) {
+        const float value = bits[u] >> j & 1u ? dz[u][j] : 0.0f;
+        sums[j] += value;
+        sums[N + j] += value * (in[u][j] - centre[j]);
+      }
+    }
+  });
+  write_partials<2, N>(tiles, tile, b, sums, partials);
+}
+
+// dx may be dy: a thread reads its elements before it writes them.
+template <class T, bool kMasked>
+__global__ void __launch_bounds__(kApplyThreads, kBackwardBlocks)
+    norm_act_backward_kernel(Tiles tiles, Backward end, Sums sums, const T* x, const uint8_t* mask, const T* dy, T* dx,
+                             T* dresidual) {
+  const unsigned tile = blockIdx.x % tiles.side, b = tiles.count - 1 - blockIdx.x / tiles.side;
+  const Place place = place_of<kVector>(tiles, tile, b);
+  const int64_t step = tiles.down * tiles.columns;
+  float numbers[3][kVector];
+  channel_numbers(end, sums, tiles, tile, b, place, numbers);
+  for_rows<kRowsInFlight<T, kVector, 2>>(tiles, place, [&](auto count, int64_t i) {
+    constexpr int kCount = decltype(count)::value;
+    float in[kCount][kVector], dz[kCount][kVector];
+    unsigned bits[kCount];
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      const int64_t at = i + u * step;
+      load<kVector>(dy + at, dz[u]);
+      load<kVector>(x + at, in[u]);
+      bits[u] = kMasked ? unsigned(mask[at / kVector]) : ~0u;
+    }
+    COSS_UNROLL
+    for (int u = 0; u < kCount; ++u) {
+      COSS_UNROLL
+      for (int j = 0; j < kVector; ++j) {
+        dz[u][j] = bits[u] >> j & 1u ? dz[u][j] : 0.0f;
+        in[u][j] = dz[u][j] * numbers[0][j] + (in[u][j] * numbers[1][j] + numbers[2][j]);
+      }
+      if (dresidual) store(dresidual + i + u * step, dz[u]);
+      store(dx + i + u * step, in[u]);
+    }
+  });
+}
+
+template <class T>
+__global__ void __launch_bounds__(kApplyThreads)
+    norm_act_backward_any_kernel(int64_t numel, int64_t columns, Sums sums, const T* x, const uint8_t* mask,
+                                 const T* dy, T* dx, T* dresidual) {
+  const int64_t i = (int64_t(blockIdx.x) * kApplyThreads + threadIdx.x) * kVector;
+  if (i >= numel) return;
+  const int n = int(min(int64_t(kVector), numel - i));
+  const unsigned bits = mask ? unsigned(mask[i / kVector]) : ~0u;
+  const float* numbers = sums.numbers;
+  int64_t c = i % columns;
+  for (int j = 0; j < n; ++j) {
+    const float dz = bits >> j & 1u ? to_float(dy[i + j]) : 0.0f;
+    const float value = dz * numbers[c] + (to_float(x[i + j]) * numbers[columns + c] + numbers[2 * columns + c]);
+    if (dresidual) dresidual[i + j] = from_float<T>(dz);
+    dx[i + j] = from_float<T>(value);
+    c = c + 1 == columns ? 0 : c + 1;
+  }
+}
+
+// --- launches --------------------------------------------------------------------------------------------------------
+
+// The second pass's grid: many short blocks, which even out slow processors; few where each adds up the sums itself.
+Tiles apply_tiles(Context& ctx, int64_t rows, int64_t columns, int unroll, bool own_sums) {
+  Tiles tiles = make_tiles(rows, columns, kVector, kApplyThreads, kApplyWidth, kApplyWidth);
+  const int64_t resident = int64_t(multiprocessors(ctx)) * kApplyBlocks;
+  const int64_t pass = int64_t(tiles.down) * unroll, passes = (rows + pass - 1) / pass * tiles.side;
+  const int64_t each = std::clamp<int64_t>(passes / (4 * resident), 1, 8);  // passes of a block
+  share_rows(tiles, own_sums ? resident / 2 : (passes + each - 1) / each, unroll);
+  return tiles;
+}
+
+// Whether the blocks of the second pass add up the partial sums themselves, which saves a launch.
+bool own_sums(Context& ctx, const Tiles& first, int terms) {
+  const int64_t vectors = first.columns / kVector, width = tile_width(vectors, kApplyWidth, kApplyWidth) * kVector;
+  return first.blocks() <= unsigned(multiprocessors(ctx)) &&
+         int64_t(first.count) * terms * width * int64_t(sizeof(float)) <= kOwnSumBytes;
+}
+
+// The workspace of both directions: numbers (kNumbers, columns), shift (columns), partial sums.
+template <class End>
+Sums cut_workspace(Context& ctx, const Tiles& first, float** shift) {
+  const int64_t columns = first.columns, count = int64_t(first.count);
+  const int64_t numel = (End::kNumbers + 1 + count * End::kTerms) * columns;
+  float* floats = static_cast<float*>(ctx.workspace(size_t(numel) * sizeof(float)));
+  *shift = floats + End::kNumbers * columns;
+  return {*shift + columns, int(count), floats};
+}
+
+template <class End>
+void finish(Context& ctx, const End& end, Sums& sums, int64_t columns) {
+  launch(ctx, {"norm_act_finish", blocks_for(columns, kFinishColumns), kFinishThreads}, finish_kernel<End>, end, sums,
+         columns);
+  sums.count = 0;
+}
+
+unsigned blocks_of_any(int64_t numel) { return blocks_for(numel, kApplyThreads * kVector); }
+
+}  // namespace
+
+void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                      const Tensor& residual, Tensor& running_mean, Tensor& running_var, Tensor& y, Tensor& mean,
+                      Tensor& rstd, Tensor& mask) {
+  const int64_t columns = x.shape().back(), rows = x.shape().rows();
+  COSS_CHECK(rows != 1, "[batch_norm] needs more than one value per channel, input is " + x.shape().str() +
+                            ": use a larger batch");
+  if (rows == 0) return;
+  COSS_ASSERT(p.activation == Activation::none || mask.numel() >= (x.numel() + 7) / 8);
+  Forward end;
+  end.gamma = gamma.data<float>();
+  end.beta = beta.data<float>();
+  end.running_mean = running_mean.mutable_data<float>();
+  end.running_var = running_var.mutable_data<float>();
+  end.mean = mean.mutable_data<float>();
+  end.rstd = rstd.mutable_data<float>();
+  end.rows = rows;
+  end.eps = p.eps;
+  end.momentum = p.momentum;
+  dispatch("norm_act", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    const T* add = residual.empty() ? nullptr : residual.data<T>();
+    T* out = y.mutable_data<T>();
+    uint8_t* bits = p.activation == Activation::none ? nullptr : mask.mutable_data<uint8_t>();
+    auto run = [&]<int N>() {
+      constexpr int kUnroll = kRowsInFlight<T, N, 1>;
+      const Tiles first = sum_tiles<N>(ctx, rows, columns, int64_t(x.bytes()), kUnroll);
+      Sums sums = cut_workspace<Forward>(ctx, first, &end.shift);
+      launch(ctx, {"norm_act_sums", first.blocks(), kSumThreads}, norm_act_sums_kernel<T, N>, first, in, end.shift,
+             sums.partials);
+      const bool own = N == kVector && own_sums(ctx, first, Forward::kTerms);
+      if (!own) finish(ctx, end, sums, columns);
+      dispatch(p.activation, [&]<Activation kAct>() {
+        if constexpr (N == kVector) {
+          auto apply = [&]<bool kResidual>() {
+            const Tiles tiles = apply_tiles(ctx, rows, columns, kRowsInFlight < T, N, kResidual ? 2 : 1 >, own);
+            launch(ctx, {"norm_act", tiles.blocks(), kApplyThreads}, norm_act_kernel<T, kAct, kResidual>, tiles, end,
+                   sums, in, add, out, bits);
+          };
+          if (add)
+            apply.template operator()<true>();
+          else
+            apply.template operator()<false>();
+        } else {
+          launch(ctx, {"norm_act_any", blocks_of_any(x.numel()), kApplyThreads}, norm_act_any_kernel<T, kAct>,
+                 x.numel(), columns, sums, in, add, out, bits);
+        }
+      });
+    };
+    if (columns % kVector == 0 && aligned(x) && aligned(residual) && aligned(y))
+      run.template operator()<kVector>();
+    else
+      run.template operator()<1>();
+  });
+}
+
+void norm_act_backward(Context& ctx, const NormParams& p, const Tensor& x, const Tensor& mask, const Tensor& gamma,
+                       const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx, Tensor& dresidual,
+                       Tensor& dgamma, Tensor& dbeta) {
+  if (x.numel() == 0) return;
+  const int64_t columns = x.shape().back(), rows = x.shape().rows();
+  Backward end;
+  end.gamma = gamma.data<float>();
+  end.mean = mean.data<float>();
+  end.rstd = rstd.data<float>();
+  end.dgamma = dgamma.mutable_data<float>();
+  end.dbeta = dbeta.mutable_data<float>();
+  end.rows = rows;
+  dispatch("norm_act", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    const T* from = dy.data<T>();
+    T* out = dx.mutable_data<T>();
+    T* residual = dresidual.empty() ? nullptr : dresidual.mutable_data<T>();
+    const uint8_t* bits = p.activation == Activation::none ? nullptr : mask.data<uint8_t>();
+    auto run = [&]<int N, bool kMasked>() {
+      constexpr int kUnroll = kRowsInFlight<T, N, 2>;
+      const Tiles first = sum_tiles<N>(ctx, rows, columns, int64_t(x.bytes() + dy.bytes()), kUnroll);
+      float* unused = nullptr;
+      Sums sums = cut_workspace<Backward>(ctx, first, &unused);
+      launch(ctx, {"norm_act_backward_sums", first.blocks(), kSumThreads}, norm_act_backward_sums_kernel<T, N, kMasked>,
+             first, in, bits, from, end.mean, sums.partials);
+      const bool own = N == kVector && own_sums(ctx, first, Backward::kTerms);
+      if (!own) finish(ctx, end, sums, columns);
+      if constexpr (N == kVector) {
+        const Tiles tiles = apply_tiles(ctx, rows, columns, kUnroll, own);
+        launch(ctx, {"norm_act_backward", tiles.blocks(), kApplyThreads}, norm_act_backward_kernel<T, kMasked>, tiles,
+               end, sums, in, bits, from, out, residual);
+      } else {
+        launch(ctx, {"norm_act_backward_any", blocks_of_any(x.numel()), kApplyThreads}, norm_act_backward_any_kernel<T>,
+               x.numel(), columns, sums, in, bits, from, out, residual);
+      }
+    };
+    const bool vectors = columns % kVector == 0 && aligned(x) && aligned(dy) && aligned(dx) && aligned(dresidual);
+    if (vectors && bits)
+      run.template operator()<kVector, true>();
+    else if (vectors)
+      run.template operator()<kVector, false>();
+    else if (bits)
+      run.template operator()<1, true>();
+    else
+      run.template operator()<1, false>();
+  });
+}
+
+// --- fold_norm -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Dense weights have the output channel first, depthwise ones last.
+template <class X, class Y>
+__global__ void __launch_bounds__(kApplyThreads)
+    fold_norm_kernel(const X* w, int64_t numel, int64_t channels, int64_t per_channel, float eps, const float* gamma,
+                     const float* beta, const float* mean, const float* var, Y* w_out, float* bias) {
+  const int64_t i = int64_t(blockIdx.x) * kApplyThreads + threadIdx.x;
+  if (i < numel) {
+    const int64_t c = i / per_channel % channels;
+    w_out[i] = from_float<Y>(to_float(w[i]) * (gamma[c] / sqrtf(var[c] + eps)));
+  }
+  if (i < channels) bias[i] = beta[i] - mean[i] * (gamma[i] / sqrtf(var[i] + eps));
+}
+
+}  // namespace
+
+void fold_norm(Context& ctx, float eps, bool depthwise, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+               const Tensor& mean, const Tensor& var, Tensor& w_out, Tensor& bias) {
+  const int64_t channels = gamma.numel();
+  if (channels == 0) return;
+  float* bias_out = bias.mutable_data<float>();
+  dispatch("fold_norm", w.dtype(), w_out.dtype(), [&]<class X, class Y>() {
+    const int64_t per_channel = depthwise ? 1 : std::max<int64_t>(1, w.numel() / channels);
+    launch(ctx, {"fold_norm", blocks_for(std::max(w.numel(), channels), kApplyThreads), kApplyThreads},
+           fold_norm_kernel<X, Y>, w.data<X>(), w.numel(), channels, per_channel, eps, gamma.data<float>(),
+           beta.data<float>(), mean.data<float>(), var.data<float>(), w_out.mutable_data<Y>(), bias_out);
+  });
+}
+
+}  // namespace coss::cuda
