@@ -1,7 +1,7 @@
 # Decides whether the CUDA backend is built. Sets COSS_WITH_CUDA and, if so, the include folders of its libraries.
 # -DCOSS_CUDA=ON requires it, OFF leaves it out, AUTO takes it where all parts are there.
 # -DCUDNN_ROOT=DIR and -DCUDNN_FRONTEND_ROOT=DIR name folders (a Python environment's nvidia/cudnn, for one).
-set(COSS_CUDA OFF CACHE STRING "CUDA backend: ON, OFF or AUTO")
+set(COSS_CUDA AUTO CACHE STRING "CUDA backend: ON, OFF or AUTO")
 set_property(CACHE COSS_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(CUDNN_ROOT "" CACHE PATH "Folder of cuDNN 9, with include/ and lib/")
 set(CUDNN_FRONTEND_ROOT "" CACHE PATH "Folder of cudnn-frontend, with include/")

@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(g++ cmake ninja-build libdnnl-dev libjpeg-dev libstb-dev nlohmann-json3-dev libcli11-dev
   libfmt-dev libzip-dev libgtest-dev)
 if [ "${1:-}" = --checks ]; then packages+=(clang-format-14 python3 libbenchmark-dev); fi
-if [ "${1:-}" = --cuda ]; then packages+=(python3 python3-pip unzip); fi
+if [ "${1:-}" = --cuda ]; then packages+=(python3 python3-pip); fi
 
 missing=()
 for package in "${packages[@]}"; do

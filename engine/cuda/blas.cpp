@@ -9,10 +9,6 @@
 
 #include "engine/cuda/state.h"
 
-#ifndef COSS_CUBLAS_DIR  // the folder in which the build found the library
-#define COSS_CUBLAS_DIR ""
-#endif
-
 namespace coss::cuda {
 namespace {
 
@@ -105,9 +101,11 @@ std::string blas_version() {
     return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
            std::to_string(version % 100);
   } catch (const Error& error) {
-    return error.what();
+    return std::string("missing: ") + error.what();
   }
 }
+
+void open_blas() { lt(); }
 
 Blas::Blas(const State& state) : stream_(state.stream()) { COSS_BLAS_CHECK(cublasLtCreate(&handle_)); }
 

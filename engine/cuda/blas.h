@@ -14,6 +14,8 @@ class State;
 
 // "13.1.0", or what is missing. Throws nothing.
 std::string blas_version();
+// Throws Error in one line when the library is missing.
+void open_blas();
 
 // A product y = op(a) op(b) of row-major matrices: all that decides how it is computed. Bytes of alignment are powers
 // of two up to 256.

@@ -16,7 +16,7 @@ std::string version_text(int version) {  // CUDA's 13010 is 13.1
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// Why there is no usable GPU; empty when there is one.
+// Why no GPU can be used, for want of one or of a library; empty when one can.
 std::string find_problem() {
   int driver = 0, runtime = 0, count = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
@@ -34,6 +34,12 @@ std::string find_problem() {
   if (device.major * 10 + device.minor < kOldestCapability)
     return std::string(device.name) + " has compute capability " + std::to_string(device.major) + "." +
            std::to_string(device.minor) + ", 8.0 is the least";
+  try {
+    open_cudnn();
+    open_blas();
+  } catch (const Error& error) {
+    return error.what();
+  }
   return "";
 }
 

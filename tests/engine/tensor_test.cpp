@@ -153,14 +153,24 @@ TEST(Context, StateIsMadeOnceAndEndsWithTheContext) {
   EXPECT_EQ(State::ended(), 1);
 }
 
-TEST(Backends, CudaIsNamedWhenMissing) {
-  if (devices_under_test().size() > 1) GTEST_SKIP() << "this build has the cuda backend";
-  try {
-    kernels(Device::cuda);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("cuda"), std::string::npos);
+TEST(Context, APoolScopeTakesItsMemoryElsewhere) {
+  Context local(Device::cpu);
+  void* const common = local.workspace(1000);
+  PoolScope::Memory memory(Device::cpu);
+  const int64_t grown = local.pool().grown();
+  {
+    const PoolScope scope(local, memory);
+    EXPECT_NE(local.workspace(1000), common);
+    local.pool().give(local.pool().take(500));
   }
+  EXPECT_EQ(local.pool().grown(), grown);
+  EXPECT_EQ(memory.pool->grown(), 2);
+  EXPECT_EQ(local.workspace(1000), common);
+  {
+    const PoolScope scope(local, memory);
+    local.pool().give(local.pool().take(500));
+  }
+  EXPECT_EQ(memory.pool->grown(), 2);
 }
 
 }  // namespace coss::test

@@ -13,7 +13,9 @@ void download(Context&, const Tensor& x, void* host) { std::memcpy(host, x.raw()
 void synchronize(Context&) {}
 void probe(DeviceInfo& info) { info.name = "reference"; }
 void begin_recording(Context&) { throw Error("the reference backend does not record steps"); }
-void end_recording(Context&, std::unique_ptr<Recording>&) { throw Error("the reference backend does not record steps"); }
+void end_recording(Context&, std::unique_ptr<Recording>&) {
+  throw Error("the reference backend does not record steps");
+}
 void replay(Context&, Recording&) { throw Error("the reference backend does not record steps"); }
 
 }  // namespace coss::reference

@@ -1,6 +1,7 @@
 // The program as its users meet it: exit codes, messages, and JSON that stands alone on stdout.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -29,7 +30,7 @@ TEST(Cli, VersionAndHelp) {
   EXPECT_TRUE(contains(run("--version").out, "coss 0."));
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* name : {"train", "eval", "embed", "mine", "models", "inspect", "draw", "bench"}) {
+  for (const char* name : {"train", "eval", "embed", "mine", "models", "inspect", "draw", "bench", "doctor"}) {
     EXPECT_TRUE(contains(help.out, name)) << name;
     const Outcome own = run(std::string(name) + " --help");
     EXPECT_EQ(own.code, 0) << name;
@@ -71,6 +72,33 @@ TEST(Cli, ErrorsEndWithOneAndSayWhy) {
   for (const char* part : {"'train.batch'", "'seed'", "'data.path'", "3 mistakes"})
     EXPECT_TRUE(contains(unknown.err, part)) << part << " in: " << unknown.err;
   EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+// In one line, before anything is done: this build has no CUDA backend, or there is no GPU, no driver, no library.
+TEST(Cli, ADeviceThatCannotBeUsedIsSaid) {
+  if (contains(run("doctor --json").out, "\"cuda\":{\"usable\":true")) GTEST_SKIP() << "there is a GPU";
+  const std::string recipe = write_recipe(R"({"data": {"path": "none"}, "student": {"model": "resnet20_cifar"},
+                                               "method": {"name": "supervised"}})");
+  for (const std::string& command : {"train " + recipe + " --device cuda --out " + test::scratch_folder() + "/run",
+                                     std::string("bench --device cuda"), std::string("bench mining --device cuda")}) {
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.code, 1) << command;
+    EXPECT_TRUE(outcome.out.empty()) << command << ": " << outcome.out;
+    EXPECT_TRUE(contains(outcome.err, "cuda")) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+  EXPECT_EQ(run("bench --dtype fp16 --device cpu").code, 1);
+  EXPECT_EQ(run("bench --tf32 --device cpu").code, 1);
+}
+
+TEST(Cli, DoctorNamesBothDevices) {
+  const Outcome outcome = run("doctor --json");
+  EXPECT_EQ(outcome.code, 0);
+  const auto report = nlohmann::json::parse(outcome.out);
+  EXPECT_TRUE(report.at("cpu").at("usable").get<bool>());
+  EXPECT_GT(report.at("cpu").at("memory_bytes").get<int64_t>(), 0);
+  EXPECT_NE(report.at("cuda").at("usable").get<bool>(), !report.at("cuda").at("problem").get<std::string>().empty());
+  EXPECT_TRUE(contains(run("doctor").out, "usable"));
 }
 
 TEST(Cli, JsonStandsAlone) {
