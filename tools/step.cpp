@@ -46,6 +46,7 @@ void Step::perform(Half& half, const std::function<void()>& work) {
   if (!records_) return work();
   Context& ctx = context(options_.device);
   const Kernels& k = kernels(options_.device);
+  if (half.done == 0) ctx.pool().trim();  // what was done before the first step has left
   const PoolScope scope(ctx, memory_);
   if (half.done < kAsItStands) {
     ++half.done;

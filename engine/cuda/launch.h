@@ -39,6 +39,7 @@ void copy_bytes(Context& ctx, const void* x, void* y, size_t bytes);
 
 template <class... P>
 void launch(Context&, const Grid& grid, void (*kernel)(P...), std::type_identity_t<P>... arguments) {
+  host::count_launch(reinterpret_cast<const void*>(kernel));
   host::run_or_record(
       [=] { host::run_grid(grid.name, grid.blocks, grid.threads, grid.shared, [&] { kernel(arguments...); }); });
 }

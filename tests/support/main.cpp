@@ -1,5 +1,9 @@
-// The main function of every test program.
+// The main function of every test program. COSS_LIST_KERNELS=FILE lists the CUDA kernels that have run on the
+// processor.
 #include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
 
 #include "tests/support/support.h"
 #ifdef COSS_CUDA_HOST
@@ -16,5 +20,9 @@ int main(int argc, char** argv) {
 #ifdef COSS_CUDA_HOST
   coss::register_backend(coss::Device::cuda, &coss::cuda_kernels);
 #endif
-  return RUN_ALL_TESTS();
+  const int result = RUN_ALL_TESTS();
+#ifdef COSS_CUDA_HOST
+  if (const char* list = std::getenv("COSS_LIST_KERNELS")) std::ofstream(list) << coss::cuda::host::kernels_run();
+#endif
+  return result;
 }

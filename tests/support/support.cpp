@@ -104,4 +104,12 @@ std::vector<Device> devices_under_test() {
 #endif
 }
 
+std::vector<Device> devices_for_networks() {
+#if defined(COSS_CUDA_HOST) && defined(__SANITIZE_ADDRESS__)
+  return {Device::cpu};
+#else
+  return devices_under_test();
+#endif
+}
+
 }  // namespace coss::test

@@ -40,7 +40,10 @@ extern Thread* self;
 void run_grid(const char* name, dim3 blocks, dim3 threads, size_t shared, const std::function<void()>& body);
 // Runs `work` now, or keeps it when a recording is being made (memory.cpp).
 void run_or_record(std::function<void()> work);
-// The kernels that have run so far, and how many grids of each.
+// Counts a launch of the kernel at this address.
+void count_launch(const void* kernel);
+// The kernels that have been launched so far: a line "ADDRESS LAUNCHES" each, after that of run_grid itself, by which
+// addresses in the file of the program are found.
 std::string kernels_run();
 
 void barrier(const char* file, int line);

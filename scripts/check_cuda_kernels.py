@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Checks that the tests run every own CUDA kernel on the processor, and prints how many there are.
+
+  scripts/check_cuda_kernels.py build/cpu/tests/test_engine
+
+The program writes the addresses of the kernels that it has launched; `nm` knows their names; the sources say which there are.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(")
+# Lines of kernels.def that are a library's work on a GPU; here the CPU backend stands in (engine/cuda/host/library.cpp).
+LIBRARY = ["conv2d_forward, conv2d_bias_act, conv2d_dgrad, conv2d_wgrad (dense ones: cuDNN)", "matmul (cuBLASLt)"]
+
+
+def written():
+    names = set()
+    for path in sorted((ROOT / "engine/cuda").glob("*.cu")) + sorted((ROOT / "engine/cuda").glob("*.h")):
+        names.update(KERNEL.findall(path.read_text(encoding="utf-8")))
+    return names
+
+
+def launched(program):
+    """The names of the launched kernels, how many instantiations they were, and how many launches."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "kernels")
+        subprocess.run([program, "--gtest_filter=-*cpu*", "--gtest_brief=1"], check=True,
+                       stdout=subprocess.DEVNULL, env={**os.environ, "COSS_LIST_KERNELS": file})
+        rows = [tuple(map(int, line.split())) for line in open(file, encoding="utf-8")]
+    symbols = {}
+    anchor = None
+    listing = subprocess.run(["nm", "-C", program], check=True, capture_output=True, text=True).stdout
+    for line in listing.splitlines():
+        parts = line.split(maxsplit=2)
+        if len(parts) == 3 and parts[1] in "tTwW":
+            symbols[int(parts[0], 16)] = parts[2]
+            if "coss::cuda::host::run_grid(" in parts[2] and "cold" not in parts[2]:
+                anchor = int(parts[0], 16)
+    shift = rows[0][0] - anchor
+    names = set()
+    for address, _ in rows[1:]:
+        plain = symbols[address - shift].replace("(anonymous namespace)::", "")
+        names.add(re.search(r"coss::cuda::(\w+)", plain).group(1))
+    return names, len(rows) - 1, sum(count for _, count in rows[1:])
+
+
+def main():
+    expected = written()
+    names, variants, launches = launched(sys.argv[1])
+    missed = sorted(expected - names)
+    print(f"own CUDA kernels: {len(expected & names)} of {len(expected)} have run on the processor "
+          f"({variants} instantiations, {launches} launches)")
+    print("not run here, a library's work: " + "; ".join(LIBRARY))
+    for name in missed:
+        print(f"no test runs the kernel {name}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
