@@ -1,4 +1,4 @@
-// Edit distance and the search for the nearest known name.
+// Edit distance, the search for the nearest known name, and harmless texts.
 #include "engine/text.h"
 
 #include <algorithm>
@@ -42,6 +42,12 @@ std::string unknown_name(const std::string& what, const std::string& word, const
   if (!guess.empty()) text += ", did you mean \"" + guess + "\"?";
   text += guess.empty() ? ". Known:" : " Known:";
   for (size_t i = 0; i < known.size(); ++i) text += (i ? ", " : " ") + known[i];
+  return text;
+}
+
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
   return text;
 }
 

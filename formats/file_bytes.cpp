@@ -121,16 +121,4 @@ uint64_t ByteStream::little(int bytes) {
   return value;
 }
 
-bool ByteStream::ahead(const std::string& word, int64_t bytes) {
-  const int64_t before = position_;
-  const std::string window = text(std::min(bytes, left()));
-  position_ = before;
-  // The window of a file may lie behind the buffer now; an empty buffer is filled again.
-  if (file_) {
-    buffer_.clear();
-    buffer_begin_ = position_;
-  }
-  return window.find(word) != std::string::npos;
-}
-
 }  // namespace coss

@@ -46,8 +46,6 @@ class ByteStream {
   // Up to and without the next newline, which is skipped.
   std::string line(int64_t longest);
   uint64_t little(int bytes);  // unsigned, little-endian, of 1 to 8 bytes
-  // Whether `word` stands in the next `bytes` bytes.
-  bool ahead(const std::string& word, int64_t bytes);
 
  private:
   void fill();

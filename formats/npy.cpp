@@ -23,20 +23,12 @@ constexpr Format kFormats[] = {
     {"c8", FileDType::c64}, {"c16", FileDType::c128},
 };
 
-struct Header {
-  FileDType dtype = FileDType::f32;
-  bool big_endian = false, fortran = false;
-  std::vector<int64_t> shape;
-  int64_t numel = 0;
-  int64_t data_start = 0;
-};
-
 class HeaderParser {
  public:
   HeaderParser(const std::string& text, const std::string& path) : text_(text), path_(path) {}
 
-  Header parse() {
-    Header header;
+  NpyHeader parse() {
+    NpyHeader header;
     int seen = 0;
     expect('{');
     while (peek() != '}') {
@@ -110,7 +102,7 @@ class HeaderParser {
     ++at_;
     return out;
   }
-  void parse_format(Header& header) {
+  void parse_format(NpyHeader& header) {
     if (peek() == '[') throw Error(path_ + ": a structured .npy array, of which coss reads none");
     const std::string text = quoted();
     const bool marked = !text.empty() && std::strchr("<>|=", text[0]);
@@ -128,25 +120,10 @@ class HeaderParser {
   size_t at_ = 0;
 };
 
-Header read_header(const std::shared_ptr<const FileBytes>& file) {
-  const std::string& path = file->path();
-  const std::vector<uint8_t> magic = file->head(6);
-  COSS_CHECK(magic.size() == 6 && std::memcmp(magic.data(), "\x93NUMPY", 6) == 0, path + " is not a .npy file");
-  ByteStream stream(file, 6, file->size());
-  const int version = stream.byte();
-  stream.byte();  // the minor version
-  COSS_CHECK(version >= 1 && version <= 3, path + ": .npy version " + std::to_string(version) + " is not known");
-  const int64_t length = int64_t(stream.little(version == 1 ? 2 : 4));
-  COSS_CHECK(length <= kLongestHeader, path + ": the .npy header is too long");
-  const std::string text = stream.text(length);
-  Header header = HeaderParser(text, path).parse();
-  header.numel = checked_numel(header.shape, header.dtype, path);
-  header.data_start = stream.position();
-  const int64_t bytes = header.numel * size_of(header.dtype);
-  COSS_CHECK(bytes == stream.left(), path + " is truncated or corrupt: shape " + shape_text(header.shape) + " of " +
-                                         name_of(header.dtype) + " needs " + std::to_string(bytes) +
-                                         " bytes, the file has " + std::to_string(stream.left()));
-  return header;
+NpyHeader read_header(const FileBytes& file) {
+  std::vector<uint8_t> head = file.head(kNpyPrefix);
+  head = file.head(npy_header_bytes(head, file.path()));
+  return parse_npy_header(head, file.size(), file.path());
 }
 
 std::vector<uint8_t> from_fortran(const std::vector<uint8_t>& in, const std::vector<int64_t>& shape, size_t width) {
@@ -188,12 +165,38 @@ size_t bytes_of(FileDType dtype, const std::vector<int64_t>& shape, const std::s
 
 }  // namespace
 
+int64_t npy_header_bytes(const std::vector<uint8_t>& head, const std::string& what) {
+  COSS_CHECK(head.size() >= size_t(kNpyPrefix) && std::memcmp(head.data(), "\x93NUMPY", 6) == 0,
+             what + " is not a .npy file");
+  const int version = head[6];  // the minor version after it is of no account
+  COSS_CHECK(version >= 1 && version <= 3, what + ": .npy version " + std::to_string(version) + " is not known");
+  const int64_t length = version == 1 ? head[8] | head[9] << 8
+                                      : int64_t(head[8] | head[9] << 8 | head[10] << 16 | uint32_t(head[11]) << 24);
+  COSS_CHECK(length <= kLongestHeader, what + ": the .npy header is too long");
+  return (version == 1 ? 10 : 12) + length;
+}
+
+NpyHeader parse_npy_header(const std::vector<uint8_t>& bytes, int64_t size, const std::string& what) {
+  const int64_t start = npy_header_bytes(bytes, what);
+  COSS_CHECK(start <= int64_t(bytes.size()), what + " is truncated: its header has " + std::to_string(start) +
+                                                 " bytes, the file " + std::to_string(size));
+  const std::string text(bytes.begin() + (bytes[6] == 1 ? 10 : 12), bytes.begin() + start);
+  NpyHeader header = HeaderParser(text, what).parse();
+  header.numel = checked_numel(header.shape, header.dtype, what);
+  header.data_start = start;
+  const int64_t needed = header.numel * size_of(header.dtype), left = size - start;
+  COSS_CHECK(needed == left, what + " is truncated or corrupt: shape " + shape_text(header.shape) + " of " +
+                                 name_of(header.dtype) + " needs " + std::to_string(needed) + " bytes, the file has " +
+                                 std::to_string(left));
+  return header;
+}
+
 NpyArray read_npy(const std::string& path) try {
-  const auto file = std::make_shared<const FileBytes>(path);
-  const Header header = read_header(file);
+  const FileBytes file(path);
+  const NpyHeader header = read_header(file);
   NpyArray array{header.dtype, header.shape, {}};
   array.bytes.resize(size_t(header.numel * size_of(header.dtype)));
-  file->read(header.data_start, array.bytes.data(), int64_t(array.bytes.size()));
+  file.read(header.data_start, array.bytes.data(), int64_t(array.bytes.size()));
   if (header.fortran) array.bytes = from_fortran(array.bytes, header.shape, size_t(size_of(header.dtype)));
   if (header.big_endian) swap_byte_order(array.bytes, header.dtype);
   return array;
@@ -208,7 +211,7 @@ std::vector<float> read_npy_floats(const std::string& path, std::vector<int64_t>
 }
 
 NpyFile::NpyFile(const std::string& path) : file_(std::make_shared<const FileBytes>(path)) {
-  Header header = read_header(file_);
+  NpyHeader header = read_header(*file_);
   COSS_CHECK(!header.fortran || header.shape.size() < 2,
              path + " is in Fortran order, of which rows cannot be read: save numpy.ascontiguousarray of it");
   dtype_ = header.dtype;

@@ -11,6 +11,19 @@
 
 namespace coss {
 
+struct NpyHeader {
+  FileDType dtype = FileDType::f32;
+  bool big_endian = false, fortran = false;
+  std::vector<int64_t> shape;
+  int64_t numel = 0, data_start = 0;
+};
+
+// How many bytes the header has, from the first kNpyPrefix (no .npy is shorter); Error that names `what` otherwise.
+constexpr int64_t kNpyPrefix = 12;
+int64_t npy_header_bytes(const std::vector<uint8_t>& head, const std::string& what);
+// From the bytes of the header; the shape must need exactly what is left of `size`, the bytes of the whole file.
+NpyHeader parse_npy_header(const std::vector<uint8_t>& bytes, int64_t size, const std::string& what);
+
 struct NpyArray {
   FileDType dtype = FileDType::f32;
   std::vector<int64_t> shape;

@@ -38,7 +38,7 @@ class Machine {
   void push_long(int64_t bytes);
   void push_bytes(uint64_t length, PickleKind kind);
   void push_global(const std::string& module, const std::string& name);
-  void call(PickleRef function, PickleRef arguments);
+  void check_call(PickleRef function, PickleRef arguments) const;
   void store(uint64_t key);
   void fetch(uint64_t key);
   std::string quoted_line();
@@ -251,18 +251,27 @@ bool Machine::step_object(uint8_t opcode) {
       push_global(heap_[module].text, heap_[name].text);
       return true;
     }
-    case 'R':
-    case 0x81: {  // REDUCE, NEWOBJ
+    case 'R': {  // REDUCE
       const PickleRef arguments = pop(), function = pop();
-      call(function, arguments);
+      check_call(function, arguments);
+      // A copy: the host adds values, which moves the heap.
+      const std::string global = heap_[function].text;
+      push(host_.call(heap_, global, arguments));
+      return true;
+    }
+    case 0x81: {  // NEWOBJ
+      const PickleRef arguments = pop(), type = pop();
+      check_call(type, arguments);
+      push(host_.make(heap_, type, arguments));
       return true;
     }
     case 0x92: {  // NEWOBJ_EX
-      const PickleRef named = pop(), arguments = pop(), function = pop();
+      const PickleRef named = pop(), arguments = pop(), type = pop();
       if (heap_[named].kind != PickleKind::dict || !heap_[named].items.empty()) {
         heap_.fail("the pickle makes an object from named arguments, which coss does not know");
       }
-      call(function, arguments);
+      check_call(type, arguments);
+      push(host_.make(heap_, type, arguments));
       return true;
     }
     case 'b': {
@@ -349,7 +358,8 @@ void Machine::push_container(PickleKind kind, std::vector<PickleRef> items) {
 void Machine::append(PickleKind kind, const std::vector<PickleRef>& items) {
   PickleValue& to = heap_[top()];
   if (to.kind == PickleKind::opaque) return;
-  if (to.kind != kind) heap_.fail("the pickle is corrupt: it adds items to something that holds none");
+  const bool takes = to.kind == kind || (to.kind == PickleKind::bag && kind == PickleKind::dict);
+  if (!takes) heap_.fail("the pickle is corrupt: it adds items to something that holds none");
   if (kind == PickleKind::dict && items.size() % 2) heap_.fail("the pickle is corrupt: a key without a value");
   to.items.insert(to.items.end(), items.begin(), items.end());
 }
@@ -372,25 +382,17 @@ void Machine::push_bytes(uint64_t length, PickleKind kind) {
 }
 
 void Machine::push_global(const std::string& module, const std::string& name) {
+  heap_.charge_copy(module.size() + name.size());
   const std::string global = module + "." + name;
-  if (!host_.knows(global)) {
-    if (in_.ahead("torch.nn.modules", 1 << 20)) {
-      heap_.fail("this is a whole pickled module (of class '" + global +
-                 "'), which coss cannot read yet: save its state_dict()");
-    }
-    heap_.fail("the pickle wants to call '" + global + "', which coss never does");
-  }
+  if (!host_.knows(global)) heap_.fail("the pickle wants to call '" + global + "', which coss never does");
   push(heap_.add({PickleKind::global, 0, 0, global, {}}));
 }
 
-void Machine::call(PickleRef function, PickleRef arguments) {
+void Machine::check_call(PickleRef function, PickleRef arguments) const {
   if (heap_[function].kind != PickleKind::global || heap_[arguments].kind != PickleKind::tuple) {
     heap_.fail("the pickle is corrupt: it calls something that is not a function");
   }
   if (heap_[arguments].items.size() > kMostArguments) heap_.fail("the pickle calls a function with too many arguments");
-  // A copy: the host adds values, which moves the heap.
-  const std::string global = heap_[function].text;
-  push(host_.call(heap_, global, arguments));
 }
 
 void Machine::store(uint64_t key) {

@@ -28,15 +28,17 @@ enum class PickleKind : uint8_t {
   dtype,
   storage,
   tensor,
+  bag,       // an instance of a class that the host does not know: attributes, as a dict's items
+  variable,  // an instance that becomes the tensor of its state
   opaque
 };
 
 struct PickleValue {
   PickleKind kind = PickleKind::none;
-  int64_t integer = 0;  // also: which storage or tensor of the host, which dtype
+  int64_t integer = 0;  // also: which storage, tensor or bag of the host, which dtype
   double real = 0;
   std::string text;              // a text, bytes, or the full name of a global
-  std::vector<PickleRef> items;  // of a list, tuple or set; of a dict: key, value, key, value …
+  std::vector<PickleRef> items;  // of a list, tuple or set; of a dict or bag: key, value, key, value …
 };
 
 class PickleHeap {
@@ -71,9 +73,13 @@ class PickleHost {
  public:
   virtual ~PickleHost() = default;
   // Whether a pickle may name this class or function, "collections.OrderedDict".
-  virtual bool knows(const std::string& global) const = 0;
+  virtual bool knows(const std::string& global) = 0;
   // The result of calling it; `arguments` is a tuple.
   virtual PickleRef call(PickleHeap& heap, const std::string& global, PickleRef arguments) = 0;
+  // A new, empty instance of a class (__new__); `type` is a global, `arguments` a tuple.
+  virtual PickleRef make(PickleHeap& heap, PickleRef type, PickleRef arguments) {
+    return call(heap, std::string(heap[type].text), arguments);
+  }
   // __setstate__ of an object.
   virtual void build(PickleHeap& heap, PickleRef object, PickleRef state) = 0;
   // The object that a persistent id stands for.

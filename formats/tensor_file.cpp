@@ -6,7 +6,9 @@
 #include <new>
 
 #include "engine/check.h"
+#include "formats/npz.h"
 #include "formats/safetensors.h"
+#include "formats/tar_archive.h"
 #include "formats/torch_file.h"
 
 namespace coss {
@@ -42,6 +44,11 @@ void gather(const FileTensor& tensor, const std::vector<uint8_t>& from, std::vec
       index[axis] = 0;
     }
   }
+}
+
+TensorFileParts read_zip(std::shared_ptr<const FileBytes> file) {
+  auto archive = std::make_shared<const ZipArchive>(file->path());
+  return looks_like_npz(*archive) ? read_npz(std::move(archive)) : read_torch_zip(std::move(archive));
 }
 
 }  // namespace
@@ -90,18 +97,18 @@ TensorFile open_tensor_file(const std::string& path) {
     bool (*recognises)(const FileBytes&);
     TensorFileParts (*read)(std::shared_ptr<const FileBytes>);
   };
-  // In this order: the bytes of the first three are unmistakable.
+  // In this order: the bytes of all but the last are unmistakable.
   const Container containers[] = {
-      {looks_like_torch_zip, read_torch_zip},
-      {looks_like_torch_legacy, read_torch_legacy},
-      {looks_like_torch_tar, read_torch_tar},
-      {looks_like_safetensors, read_safetensors},
+      {looks_like_zip, read_zip},        {looks_like_torch_legacy, read_torch_legacy}, {looks_like_tar, read_torch_tar},
+      {looks_like_npy, read_npy_tensor}, {looks_like_safetensors, read_safetensors},
   };
   COSS_CHECK(file->size() > 0, path + " is empty");
   for (const Container& container : containers) {
     if (container.recognises(*file)) return TensorFile(container.read(file));
   }
-  throw Error(path + " is neither a safetensors file nor a PyTorch checkpoint (or it is truncated at the start)");
+  throw Error(
+      path +
+      " is neither a safetensors file nor a PyTorch checkpoint nor a NumPy array (or it is truncated at the start)");
 }
 
 }  // namespace coss

@@ -47,7 +47,7 @@ class TensorFile {
   explicit TensorFile(TensorFileParts parts);
 
   const std::string& path() const { return parts_.path; }
-  const std::string& container() const { return parts_.container; }  // "safetensors", "PyTorch zip", "PyTorch legacy"
+  const std::string& container() const { return parts_.container; }  // "safetensors", "PyTorch zip" …
   const std::vector<FileTensor>& tensors() const { return parts_.tensors; }
   // Strings of the file beside its tensors: safetensors' __metadata__, plain numbers and texts of a PyTorch file.
   const std::map<std::string, std::string>& metadata() const { return parts_.metadata; }

@@ -1,4 +1,6 @@
-// From the object of a checkpoint, dictionaries in dictionaries, to a flat list of named tensors.
+// From the object of a checkpoint, dictionaries and modules in each other, to a flat list of named tensors.
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include "formats/torch_objects.h"
@@ -9,7 +11,7 @@ namespace {
 constexpr int kDeepest = 64;
 constexpr size_t kLongestName = 4096;
 constexpr size_t kMostNames = 64 << 20;  // bytes of all names
-constexpr int64_t kMostVisits = 4'000'000;
+constexpr int64_t kMostVisits = 20'000'000;
 constexpr size_t kMostMetadata = 512, kLongestMetadata = 1024;
 constexpr int kMetadataDepth = 2;
 
@@ -26,18 +28,24 @@ class Flattener {
   std::string key_text(PickleRef key, size_t position) const;
   void keep_metadata(const PickleValue& value, const std::string& name);
   void visit_items(const PickleValue& value, const std::string& name, int depth);
+  void visit_bag(const PickleValue& bag, const std::string& name, int depth);
+  void visit_item(PickleRef item, const std::string& name, const std::string& key, int depth);
+  const PickleValue* attribute(const PickleValue& bag, const char* name) const;
+  bool holds_more(PickleRef ref) const;
+  void count_visits(size_t items);
 
   const PickleHeap& heap_;
   const std::vector<FileTensor>& tensors_;
   std::map<std::string, std::string>& metadata_;
   std::vector<PickleRef> path_;  // the containers that are open, to leave out what contains itself
+  int bags_open_ = 0;
   int64_t visits_ = 0;
   size_t names_ = 0;
 };
 
 void Flattener::visit(PickleRef ref, const std::string& name, int depth) {
   const PickleValue& value = heap_[ref];
-  if (++visits_ > kMostVisits) heap_.fail("the pickle's containers hold each other too often");
+  count_visits(1);
   switch (value.kind) {
     case PickleKind::tensor: {
       names_ += name.size();
@@ -51,12 +59,19 @@ void Flattener::visit(PickleRef ref, const std::string& name, int depth) {
     case PickleKind::list:
     case PickleKind::tuple:
     case PickleKind::set:
+    case PickleKind::bag:
       for (PickleRef open : path_) {
         if (open == ref) return;
       }
       if (depth >= kDeepest) heap_.fail("the pickle's containers are nested too deeply");
       path_.push_back(ref);
-      visit_items(value, name, depth);
+      if (value.kind == PickleKind::bag) {
+        ++bags_open_;
+        visit_bag(value, name, depth);
+        --bags_open_;
+      } else {
+        visit_items(value, name, depth);
+      }
       path_.pop_back();
       return;
     default:
@@ -66,17 +81,68 @@ void Flattener::visit(PickleRef ref, const std::string& name, int depth) {
 
 void Flattener::visit_items(const PickleValue& value, const std::string& name, int depth) {
   const bool dict = value.kind == PickleKind::dict;
+  count_visits(value.items.size());
   const size_t step = dict ? 2 : 1;
   for (size_t i = 0; i + step <= value.items.size(); i += step) {
     const PickleRef item = value.items[i + step - 1];
-    const PickleKind kind = heap_[item].kind;
-    const bool holds = kind == PickleKind::tensor || kind == PickleKind::dict || kind == PickleKind::list ||
-                       kind == PickleKind::tuple || kind == PickleKind::set;
-    if (!holds && !dict) continue;
-    const std::string key = dict ? key_text(value.items[i], i / 2) : std::to_string(i);
-    if (name.size() + key.size() > kLongestName) heap_.fail("the name of a tensor is too long");
-    visit(item, name.empty() ? key : name + "." + key, depth + 1);
+    if (!dict && !holds_more(item)) continue;
+    visit_item(item, name, dict ? key_text(value.items[i], i / 2) : std::to_string(i), depth + 1);
   }
+}
+
+void Flattener::visit_item(PickleRef item, const std::string& name, const std::string& key, int depth) {
+  if (name.size() + key.size() > kLongestName) heap_.fail("the name of a tensor is too long");
+  visit(item, name.empty() ? key : name + "." + key, depth);
+}
+
+// A Python module's state_dict() is its parameters, its persistent buffers and its modules. A TorchScript object, or
+// one that is no module, has its tensors among its attributes. Numbers and texts of the outermost object are metadata.
+void Flattener::visit_bag(const PickleValue& bag, const std::string& name, int depth) {
+  count_visits(bag.items.size());
+  const PickleValue* const modules = attribute(bag, "_modules");
+  const PickleValue* const buffers = attribute(bag, "_buffers");
+  const bool module = modules && modules->kind == PickleKind::dict && buffers && buffers->kind == PickleKind::dict;
+  for (size_t i = 0; i + 2 <= bag.items.size(); i += 2) {
+    const PickleRef item = bag.items[i + 1];
+    const PickleKind kind = heap_[item].kind;
+    const bool scalar = kind == PickleKind::integer || kind == PickleKind::real || kind == PickleKind::text;
+    const bool wanted = holds_more(item) ? !module : scalar && bags_open_ == 1;
+    const std::string key = wanted ? key_text(bag.items[i], i / 2) : std::string();
+    // What begins with an underscore is the library's own.
+    if (wanted && (holds_more(item) || !key.starts_with("_"))) visit_item(item, name, key, depth + 1);
+  }
+  if (!module) return;
+  if (const PickleValue* parameters = attribute(bag, "_parameters")) visit_items(*parameters, name, depth);
+  const PickleValue* const transient = attribute(bag, "_non_persistent_buffers_set");
+  count_visits(buffers->items.size() * (transient ? transient->items.size() + 1 : 1));
+  for (size_t i = 0; i + 2 <= buffers->items.size(); i += 2) {
+    const std::string key = key_text(buffers->items[i], i / 2);
+    const auto names_it = [&](PickleRef ref) { return heap_[ref].kind == PickleKind::text && heap_[ref].text == key; };
+    if (transient && std::any_of(transient->items.begin(), transient->items.end(), names_it)) continue;
+    visit_item(buffers->items[i + 1], name, key, depth + 1);
+  }
+  visit_items(*modules, name, depth);
+}
+
+// The last one counts, as when the attributes are set one after another.
+const PickleValue* Flattener::attribute(const PickleValue& bag, const char* name) const {
+  const PickleValue* found_value = nullptr;
+  for (size_t i = 0; i + 2 <= bag.items.size(); i += 2) {
+    const PickleValue& key = heap_[bag.items[i]];
+    if (key.kind == PickleKind::text && key.text == name) found_value = &heap_[bag.items[i + 1]];
+  }
+  return found_value;
+}
+
+bool Flattener::holds_more(PickleRef ref) const {
+  constexpr std::array kHolders = {PickleKind::tensor, PickleKind::dict, PickleKind::list,
+                                   PickleKind::tuple,  PickleKind::set,  PickleKind::bag};
+  return std::find(kHolders.begin(), kHolders.end(), heap_[ref].kind) != kHolders.end();
+}
+
+void Flattener::count_visits(size_t items) {
+  visits_ += int64_t(items);
+  if (visits_ > kMostVisits) heap_.fail("the pickle's containers hold each other too often");
 }
 
 std::string Flattener::key_text(PickleRef key, size_t position) const {
@@ -98,6 +164,7 @@ void Flattener::keep_metadata(const PickleValue& value, const std::string& name)
 
 std::vector<FileTensor> TorchObjects::flatten(const PickleHeap& heap, PickleRef root,
                                               std::map<std::string, std::string>& metadata) const {
+  check_bags(heap);
   Flattener flattener(heap, tensors_, metadata);
   flattener.visit(root, "", 0);
   return std::move(flattener.found);

@@ -1,9 +1,10 @@
-// The container of torch 0.1.10 to 1.5, and the recognition of the one before it.
+// The container of torch 0.1.10 to 1.5.
 //   pickles: magic number, protocol version, system facts, the object, the keys of the storages in file order
 //   then per storage: an int64 element count and the raw numbers
 #include <algorithm>
 #include <cstring>
 
+#include "formats/file_storages.h"
 #include "formats/torch_file.h"
 #include "formats/torch_objects.h"
 
@@ -12,41 +13,6 @@ namespace {
 
 constexpr uint8_t kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 constexpr int64_t kProtocol = 1001;
-
-class LegacyStorages : public StorageReader {
- public:
-  LegacyStorages(std::shared_ptr<const FileBytes> file, std::vector<TorchStorage> storages, std::vector<int64_t> begins,
-                 bool big_endian)
-      : file_(std::move(file)), storages_(std::move(storages)), begins_(std::move(begins)), big_endian_(big_endian) {}
-
-  void read(int64_t storage, int64_t offset, uint8_t* out, int64_t bytes) const override {
-    const TorchStorage& from = storages_[size_t(storage)];
-    if (from.key.empty()) {
-      std::memcpy(out, from.bytes.data() + offset, size_t(bytes));
-    } else {
-      file_->read(begins_[size_t(storage)] + offset, out, bytes);
-    }
-  }
-  bool big_endian(int64_t storage) const override {
-    const TorchStorage& from = storages_[size_t(storage)];
-    return from.key.empty() ? from.big_endian : big_endian_;
-  }
-
- private:
-  std::shared_ptr<const FileBytes> file_;
-  std::vector<TorchStorage> storages_;
-  std::vector<int64_t> begins_;
-  bool big_endian_;
-};
-
-bool says_big_endian(const PickleHeap& heap, PickleRef facts) {
-  const std::vector<PickleRef>& items = heap[facts].items;
-  if (heap[facts].kind != PickleKind::dict) return false;
-  for (size_t i = 0; i + 1 < items.size(); i += 2) {
-    if (heap[items[i]].text == "little_endian") return heap[items[i + 1]].integer == 0;
-  }
-  return false;
-}
 
 // Where each storage's numbers begin, by its index; -1 for the others.
 std::vector<int64_t> locate_storages(ByteStream& stream, const PickleHeap& heap, PickleRef keys,
@@ -105,19 +71,8 @@ TensorFileParts read_torch_legacy(std::shared_ptr<const FileBytes> file) {
   parts.container = "PyTorch legacy";
   parts.tensors = objects.flatten(heap, root, parts.metadata);
   std::vector<int64_t> begins = locate_storages(stream, heap, keys, objects, big_endian);
-  parts.storages = std::make_shared<LegacyStorages>(file, objects.take_storages(), std::move(begins), big_endian);
+  parts.storages = std::make_shared<FileStorages>(file, objects.take_storages(), std::move(begins), big_endian);
   return parts;
-}
-
-bool looks_like_torch_tar(const FileBytes& file) {
-  const std::vector<uint8_t> head = file.head(512);
-  return head.size() == 512 && std::memcmp(head.data() + 257, "ustar", 5) == 0;
-}
-
-TensorFileParts read_torch_tar(std::shared_ptr<const FileBytes> file) {
-  throw Error(file->path() +
-              " is a tar archive, as the first PyTorch releases wrote, which coss cannot read yet: load it with "
-              "PyTorch and save its state_dict() again");
 }
 
 }  // namespace coss

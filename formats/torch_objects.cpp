@@ -15,13 +15,16 @@ enum class Meaning : uint8_t {
   sequence,       // a list, tuple or set of the items of the first argument
   tensor,         // (storage, offset, size, stride, …)
   typed_tensor,   // the same from an untyped storage, the dtype at place 6
-  parameter,      // (tensor, …)
+  first,          // the first argument: (tensor, …)
+  variable,       // a tensor: (tensor), or of the state (tensor, …)
   array_start,    // NumPy: an empty array that BUILD fills
   array_whole,    // NumPy 2: (bytes, dtype, shape, order)
-  array_class,    // NumPy: a value, never called
+  value_only,     // a class that is named, never called
   array_dtype,    // NumPy: ('f4', …)
   scalar,         // NumPy: (dtype, bytes)
   encoded_bytes,  // (text, 'latin1'): how protocol 2 spells bytes
+  new_object,     // (class): how protocols 0 and 1 spell an instance
+  new_based,      // (class, object, None), or a dictionary's (class, dict, items)
   inert,          // something harmless of which nothing is needed
 };
 
@@ -47,6 +50,19 @@ constexpr Global kGlobals[] = {
     {"__builtin__.set", Meaning::sequence},
     {"builtins.frozenset", Meaning::sequence},
     {"__builtin__.frozenset", Meaning::sequence},
+    {"torch.jit._pickle.build_intlist", Meaning::sequence},
+    {"torch.jit._pickle.build_doublelist", Meaning::sequence},
+    {"torch.jit._pickle.build_boollist", Meaning::sequence},
+    {"torch.jit._pickle.build_tensorlist", Meaning::sequence},
+    {"torch.jit._pickle.restore_type_tag", Meaning::first},
+    {"builtins.object", Meaning::value_only},
+    {"__builtin__.object", Meaning::value_only},
+    {"copyreg.__newobj__", Meaning::new_object},
+    {"copy_reg.__newobj__", Meaning::new_object},
+    {"copyreg._reconstructor", Meaning::new_based},
+    {"copy_reg._reconstructor", Meaning::new_based},
+    {"functools.partial", Meaning::inert},
+    {"torch.nn.backends.thnn._get_thnn_function_backend", Meaning::inert},
     {"builtins.int", Meaning::inert},
     {"__builtin__.int", Meaning::inert},
     {"builtins.float", Meaning::inert},
@@ -70,10 +86,12 @@ constexpr Global kGlobals[] = {
     {"torch._utils._rebuild_tensor", Meaning::tensor},
     {"torch._utils._rebuild_tensor_v2", Meaning::tensor},
     {"torch._utils._rebuild_tensor_v3", Meaning::typed_tensor},
-    {"torch._utils._rebuild_parameter", Meaning::parameter},
-    {"torch._utils._rebuild_parameter_with_state", Meaning::parameter},
+    {"torch._utils._rebuild_parameter", Meaning::first},
+    {"torch._utils._rebuild_parameter_with_state", Meaning::first},
+    {"torch.nn.parameter.Parameter", Meaning::variable},
+    {"torch.autograd.variable.Variable", Meaning::variable},
     {"numpy.dtype", Meaning::array_dtype},
-    {"numpy.ndarray", Meaning::array_class},
+    {"numpy.ndarray", Meaning::value_only},
     {"numpy.core.multiarray._reconstruct", Meaning::array_start},
     {"numpy._core.multiarray._reconstruct", Meaning::array_start},
     {"numpy.core.numeric._frombuffer", Meaning::array_whole},
@@ -121,9 +139,11 @@ constexpr Global kGlobals[] = {
 const Global* find_global(std::string name) {
   // Old files name the class of the device: torch.cuda.FloatStorage.
   constexpr char kCuda[] = "torch.cuda.";
-  if (name.rfind(kCuda, 0) == 0 && name.size() > 7 && name.compare(name.size() - 7, 7, "Storage") == 0) {
+  if (name.starts_with(kCuda) && (name.ends_with("Storage") || name.ends_with("Tensor"))) {
     name = "torch." + name.substr(sizeof(kCuda) - 1);
   }
+  // The classes of tensors of the first releases name a dtype as those of storages do.
+  if (name.starts_with("torch.") && name.ends_with("Tensor")) name.replace(name.size() - 6, 6, "Storage");
   for (const Global& global : kGlobals) {
     if (name == global.name) return &global;
   }
@@ -168,10 +188,27 @@ constexpr size_t kMostTensors = 500'000;
 
 }  // namespace
 
-bool TorchObjects::knows(const std::string& global) const { return find_global(global) != nullptr; }
+bool TorchObjects::knows(const std::string& global) {
+  // Whether a class of a module or a function to call is known when it is used.
+  if (unknown_.empty() && !find_global(global)) unknown_ = global;
+  return true;
+}
+
+void TorchObjects::check_bags(const PickleHeap& heap) const {
+  for (const Bag& bag : bags_) {
+    if (bag.built || !heap[bag.self].items.empty()) continue;
+    heap.fail("the pickle has an object of class '" + heap[bag.type].text + "' without attributes, which coss refuses");
+  }
+  // The attributes of objects may name functions (hooks, activations); in plain data a foreign name has no place.
+  if (!unknown_.empty() && bags_.empty()) {
+    heap.fail("the pickle names '" + unknown_ + "', which coss does not know and never calls");
+  }
+}
 
 PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRef arguments_ref) {
-  const Global& global = *find_global(name);
+  const Global* const found = find_global(name);
+  if (!found) heap.fail("the pickle wants to call '" + name + "', which coss never does");
+  const Global& global = *found;
   const std::vector<PickleRef> arguments = heap[arguments_ref].items;
   const auto need = [&](size_t count) {
     if (arguments.size() < count) heap.fail("the pickle calls " + name + " with too few arguments");
@@ -208,9 +245,28 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
       if (!named || named->meaning != Meaning::torch_dtype) heap.fail("the pickle has a tensor of no known dtype");
       return rebuild_tensor(heap, arguments, &named->dtype);
     }
-    case Meaning::parameter:
+    case Meaning::first:
       need(1);
       return arguments[0];
+    case Meaning::variable:
+      return arguments.empty() ? heap.add(PickleKind::variable) : arguments[0];
+    case Meaning::new_object: {
+      need(1);
+      if (arguments.size() > 1) heap.fail("the pickle makes an object from arguments, which coss does not know");
+      return make(heap, arguments[0], heap.add(PickleKind::tuple));
+    }
+    case Meaning::new_based: {
+      need(3);
+      const std::string base = heap[arguments[1]].text;
+      if (heap[arguments[0]].kind != PickleKind::global || !(base.ends_with(".object") || base.ends_with(".dict"))) {
+        heap.fail("the pickle makes an object based on '" + base + "', which coss does not know");
+      }
+      const PickleRef out = make(heap, arguments[0], heap.add(PickleKind::tuple));
+      const PickleKind kind = heap[out].kind;
+      const bool holds = kind == PickleKind::bag || kind == PickleKind::dict;
+      if (holds && heap[arguments[2]].kind == PickleKind::dict) heap.copy_items(arguments[2], out);
+      return out;
+    }
     case Meaning::array_start:
       return heap.add(PickleKind::opaque);
     case Meaning::array_whole:
@@ -230,15 +286,54 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
       return heap.add(PickleKind::opaque);
     case Meaning::storage_class:
     case Meaning::torch_dtype:
-    case Meaning::array_class:
+    case Meaning::value_only:
       break;
   }
   heap.fail("the pickle wants to call '" + name + "', which coss never does");
 }
 
+PickleRef TorchObjects::make(PickleHeap& heap, PickleRef type, PickleRef arguments) {
+  if (heap[type].kind != PickleKind::global) heap.fail("the pickle makes an instance of something that is no class");
+  const std::string name = heap[type].text;
+  if (find_global(name)) return call(heap, name, arguments);
+  if (!heap[arguments].items.empty()) {
+    heap.fail("the pickle wants to call '" + name + "' with arguments, which coss never does");
+  }
+  return make_bag(heap, type);
+}
+
+PickleRef TorchObjects::make_bag(PickleHeap& heap, PickleRef type) {
+  const PickleRef self = heap.add({PickleKind::bag, int64_t(bags_.size()), 0, {}, {}});
+  bags_.push_back({self, type, false});
+  return self;
+}
+
+void TorchObjects::build_bag(PickleHeap& heap, PickleRef object, PickleRef state_ref) {
+  Bag& bag = bags_[size_t(heap[object].integer)];
+  std::vector<PickleRef> parts = {state_ref};
+  // (attributes, slots) of a class with __slots__; either may be None.
+  if (heap[state_ref].kind == PickleKind::tuple && heap[state_ref].items.size() == 2) parts = heap[state_ref].items;
+  for (PickleRef part : parts) {
+    const PickleKind kind = heap[part].kind;
+    if (kind != PickleKind::dict && (kind != PickleKind::none || parts.size() == 1)) {
+      heap.fail("the pickle has an object of class '" + heap[bag.type].text +
+                "' whose state is no dictionary of attributes, which coss cannot read");
+    }
+    if (kind == PickleKind::dict) heap.copy_items(part, object);
+  }
+  bag.built = true;
+}
+
 void TorchObjects::build(PickleHeap& heap, PickleRef object, PickleRef state_ref) {
   const PickleValue& state = heap[state_ref];
-  if (heap[object].kind == PickleKind::dtype) {  // (version, byte order, …)
+  if (heap[object].kind == PickleKind::bag) {
+    build_bag(heap, object, state_ref);
+  } else if (heap[object].kind == PickleKind::variable) {
+    if (state.kind != PickleKind::tuple || state.items.empty() || heap[state.items[0]].kind != PickleKind::tensor) {
+      heap.fail("the pickle has a parameter without a tensor");
+    }
+    heap[object] = PickleValue(heap[state.items[0]]);
+  } else if (heap[object].kind == PickleKind::dtype) {  // (version, byte order, …)
     if (state.items.size() > 1 && heap[state.items[1]].text == ">") heap[object].text = ">";
   } else if (heap[object].kind == PickleKind::opaque && state.items.size() == 5) {
     // An array's: (version, shape, dtype, Fortran order, bytes). Arrays of objects stay opaque.
@@ -255,35 +350,57 @@ PickleRef TorchObjects::persistent(PickleHeap& heap, PickleRef id_ref) {
   const PickleValue& id = heap[id_ref];
   if (id.kind != PickleKind::tuple || id.items.empty()) heap.fail("the pickle refers to something that is no storage");
   const auto item = [&](size_t i) -> const PickleValue& { return heap[id.items[i]]; };
-  if (item(0).text == "module") {
-    heap.fail("this is a whole pickled module, which coss cannot read yet: save its state_dict()");
-  }
+  // ('module', class, source file, source): a class as it stands in the pickle of a whole module.
+  if (item(0).text == "module" && id.items.size() > 1 && item(1).kind == PickleKind::global) return id.items[1];
   const Global* named = id.items.size() > 1 && item(1).kind == PickleKind::global ? find_global(item(1).text) : nullptr;
   if (item(0).text != "storage" || id.items.size() < 5 || !named || named->meaning != Meaning::storage_class ||
       item(2).kind != PickleKind::text || item(4).kind != PickleKind::integer) {
     heap.fail("the pickle refers to a storage in a way that coss does not know");
   }
+  const std::string key = item(2).text;
+  const PickleRef whole = add_storage(heap, key, named->dtype, item(4).integer);
+  if (heap[id_ref].items.size() < 6) return whole;
+  const PickleValue& part = heap[heap[id_ref].items[5]];  // (key, begin, length)
+  if (part.kind != PickleKind::tuple || part.items.size() != 3) return whole;
+  return add_part(heap, whole, heap[part.items[1]].integer, heap[part.items[2]].integer);
+}
+
+PickleRef TorchObjects::add_storage(PickleHeap& heap, const std::string& key, FileDType dtype, int64_t numel) {
   TorchStorage storage;
-  storage.key = item(2).text;
-  storage.dtype = named->dtype;
-  storage.numel = checked_numel({item(4).integer}, storage.dtype, heap.name() + ": storage '" + storage.key + "'");
-  const auto [at, fresh] = by_key_.emplace(storage.key, storages_.size());
+  storage.key = key;
+  storage.dtype = dtype;
+  storage.numel = checked_numel({numel}, dtype, heap.name() + ": storage '" + key + "'");
+  const auto [at, fresh] = by_key_.emplace(key, storages_.size());
   if (fresh) {
-    storages_.push_back(storage);
-  } else if (storages_[at->second].dtype != storage.dtype || storages_[at->second].numel != storage.numel) {
-    heap.fail("the pickle describes storage '" + storage.key + "' in two ways");
+    storages_.push_back(std::move(storage));
+  } else if (storages_[at->second].dtype != dtype || storages_[at->second].numel != numel) {
+    heap.fail("the pickle describes storage '" + key + "' in two ways");
   }
-  StorageView view{int64_t(at->second), 0, storage.numel};
-  if (id.items.size() > 5 && item(5).kind == PickleKind::tuple && item(5).items.size() == 3) {
-    const std::vector<PickleRef>& part = item(5).items;  // (key, begin, length)
-    view.begin = heap[part[1]].integer;
-    view.numel = heap[part[2]].integer;
-    if (view.begin < 0 || view.numel < 0 || view.begin > storage.numel || view.numel > storage.numel - view.begin) {
-      heap.fail("the pickle has a view outside its storage '" + storage.key + "'");
-    }
+  views_.push_back({int64_t(at->second), 0, numel});
+  return heap.add({PickleKind::storage, int64_t(views_.size()) - 1, 0, {}, {}});
+}
+
+PickleRef TorchObjects::add_part(PickleHeap& heap, PickleRef whole, int64_t begin, int64_t numel) {
+  StorageView view = views_[size_t(heap[whole].integer)];
+  if (begin < 0 || numel < 0 || begin > view.numel || numel > view.numel - begin) {
+    heap.fail("the pickle has a view outside its storage '" + storages_[size_t(view.storage)].key + "'");
   }
+  view.begin += begin;
+  view.numel = numel;
   views_.push_back(view);
   return heap.add({PickleKind::storage, int64_t(views_.size()) - 1, 0, {}, {}});
+}
+
+PickleRef TorchObjects::add_tensor(PickleHeap& heap, FileTensor tensor, PickleRef storage) {
+  return add_view(heap, std::move(tensor), views_[size_t(heap[storage].integer)]);
+}
+
+FileDType TorchObjects::dtype_of(const PickleHeap& heap, PickleRef type) const {
+  const Global* named = heap[type].kind == PickleKind::global ? find_global(heap[type].text) : nullptr;
+  if (!named || named->meaning != Meaning::storage_class) {
+    heap.fail("the file has a storage or tensor of the unknown class '" + heap[type].text + "'");
+  }
+  return named->dtype;
 }
 
 int64_t TorchObjects::find_storage(const std::string& key) const {
@@ -302,10 +419,10 @@ PickleRef TorchObjects::rebuild_tensor(PickleHeap& heap, const std::vector<Pickl
   tensor.offset = heap[arguments[1]].integer;
   tensor.shape = heap.integers(arguments[2]);
   tensor.strides = heap.integers(arguments[3]);
-  return add_tensor(heap, std::move(tensor), view);
+  return add_view(heap, std::move(tensor), view);
 }
 
-PickleRef TorchObjects::add_tensor(PickleHeap& heap, FileTensor tensor, const StorageView& view) {
+PickleRef TorchObjects::add_view(PickleHeap& heap, FileTensor tensor, const StorageView& view) {
   // A view may repeat elements (stride 0), but not so many that reading it would exhaust the memory.
   constexpr int64_t kMostRepeated = 1 << 24;
   const int64_t width = size_of(tensor.dtype);
@@ -394,7 +511,7 @@ PickleRef TorchObjects::add_array(PickleHeap& heap, PickleRef dtype_ref, PickleR
     stride *= std::max<int64_t>(tensor.shape[axis], 1);
   }
   storages_.push_back(std::move(storage));
-  return add_tensor(heap, std::move(tensor), {int64_t(storages_.size()) - 1, 0, numel});
+  return add_view(heap, std::move(tensor), {int64_t(storages_.size()) - 1, 0, numel});
 }
 
 }  // namespace coss

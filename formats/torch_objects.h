@@ -1,5 +1,6 @@
-// TorchObjects: the classes and functions that a PyTorch checkpoint's pickle may name, and what they become here:
-// storages, tensors as views of them, and plain values.
+// TorchObjects: the classes and functions that a PyTorch checkpoint's pickle may call, and what they become here:
+// storages, tensors as views of them, and plain values. An instance of any other class, as in a whole pickled module or
+// a TorchScript archive, becomes a bag of its attributes; the class itself is never looked for.
 #pragma once
 #include <memory>
 #include <string>
@@ -21,8 +22,9 @@ struct TorchStorage {
 
 class TorchObjects : public PickleHost {
  public:
-  bool knows(const std::string& global) const override;
+  bool knows(const std::string& global) override;
   PickleRef call(PickleHeap& heap, const std::string& global, PickleRef arguments) override;
+  PickleRef make(PickleHeap& heap, PickleRef type, PickleRef arguments) override;
   void build(PickleHeap& heap, PickleRef object, PickleRef state) override;
   PickleRef persistent(PickleHeap& heap, PickleRef id) override;
 
@@ -31,8 +33,19 @@ class TorchObjects : public PickleHost {
   int64_t find_storage(const std::string& key) const;
   std::vector<TorchStorage> take_storages() { return std::move(storages_); }
 
-  // Every tensor below `root`, named by its path: "state_dict.layer1.0.conv1.weight". Plain numbers and texts near the
-  // root go to `metadata`.
+  // What a file may also say outside its pickle: a storage, a part of one (in elements), a tensor whose offset is in
+  // elements. Each is checked against what holds it.
+  PickleRef add_storage(PickleHeap& heap, const std::string& key, FileDType dtype, int64_t numel);
+  PickleRef add_part(PickleHeap& heap, PickleRef storage, int64_t begin, int64_t numel);
+  PickleRef add_tensor(PickleHeap& heap, FileTensor tensor, PickleRef storage);
+  // The number format that a class of storages or tensors names ("torch.FloatTensor").
+  FileDType dtype_of(const PickleHeap& heap, PickleRef type) const;
+  FileDType dtype_of_storage(const PickleHeap& heap, PickleRef storage) const {
+    return storages_[size_t(views_[size_t(heap[storage].integer)].storage)].dtype;
+  }
+
+  // Every tensor below `root`, named by its path: "state_dict.layer1.0.conv1.weight"; a module's parameters, buffers
+  // and modules are named as its state_dict() names them. Plain numbers and texts near the root go to `metadata`.
   std::vector<FileTensor> flatten(const PickleHeap& heap, PickleRef root,
                                   std::map<std::string, std::string>& metadata) const;
 
@@ -41,10 +54,17 @@ class TorchObjects : public PickleHost {
   struct StorageView {
     int64_t storage, begin, numel;
   };
+  struct Bag {
+    PickleRef self, type;
+    bool built;
+  };
 
   PickleRef rebuild_tensor(PickleHeap& heap, const std::vector<PickleRef>& arguments, const FileDType* dtype);
   PickleRef add_array(PickleHeap& heap, PickleRef dtype, PickleRef shape, PickleRef bytes, bool fortran);
-  PickleRef add_tensor(PickleHeap& heap, FileTensor tensor, const StorageView& view);
+  PickleRef add_view(PickleHeap& heap, FileTensor tensor, const StorageView& view);
+  PickleRef make_bag(PickleHeap& heap, PickleRef type);
+  void build_bag(PickleHeap& heap, PickleRef object, PickleRef state);
+  void check_bags(const PickleHeap& heap) const;
   PickleRef numpy_dtype(PickleHeap& heap, const std::string& text) const;
   PickleRef numpy_scalar(PickleHeap& heap, PickleRef dtype, PickleRef bytes) const;
 
@@ -52,6 +72,8 @@ class TorchObjects : public PickleHost {
   std::unordered_map<std::string, size_t> by_key_;
   std::vector<StorageView> views_;  // what a storage value stands for
   std::vector<FileTensor> tensors_;
+  std::vector<Bag> bags_;
+  std::string unknown_;  // the first name outside the allow-list
 };
 
 }  // namespace coss

@@ -1,37 +1,21 @@
-// Finding the prefix of a file's names, and moving numbers between PyTorch's layout and the engine's.
+// Moving numbers between PyTorch's layout and the engine's.
 #include "formats/weights.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
-#include <set>
+#include <sstream>
 
 #include "engine/kernels.h"
+#include "engine/text.h"
 
 namespace coss {
 namespace {
 
-// What stands in front of a backbone's names in published checkpoints: keys of the dictionaries that wrap the weights,
-// and the modules that held the backbone. Each may follow each other. Where two lead to equally many tensors the
-// earlier line wins, so "teacher" stands before "student" as DINO's own evaluation does.
-constexpr const char* kWrappers[] = {
-    "state_dict",     "model",           "model_state_dict", "net",      "network",
-    "resnet",         "online_backbone", "teacher",          "student",  "module",
-    "_orig_mod",      "encoder_q",       "base_encoder",     "backbone", "encoder",
-    "online_encoder", "trunk",           "_feature_blocks",  "visual",   "classy_state_dict",
-    "base_model",
-};
-constexpr size_t kMostWrappers = 8;    // in front of one name
-constexpr size_t kMostPrefixes = 256;  // tried in one file
-constexpr size_t kListed = 8;          // names of each kind in a message
+constexpr Normalisation kImagenet{};
+constexpr size_t kListed = 8;  // names of each kind in a message
 constexpr char kTracked[] = "num_batches_tracked";
-
-// A parameter that is wanted, by its name and shape in the file.
-struct Wanted {
-  const Params::Entry* entry;
-  std::string name;
-  std::vector<int64_t> shape;
-  bool optional;
-};
 
 std::vector<int64_t> file_shape(const Params::Entry& entry) {
   const Shape& s = entry.shape;
@@ -74,46 +58,6 @@ std::string without_scope(const std::string& name, const std::string& scope) {
   return scope.empty() ? name : name.substr(scope.size() + 1);
 }
 
-// Every prefix made of wrappers that some name of the file begins with, shortest first.
-std::vector<std::string> possible_prefixes(const TensorFile& file) {
-  std::set<std::string> names;
-  for (const FileTensor& tensor : file.tensors()) names.insert(tensor.name);
-  std::vector<std::string> prefixes{""};
-  size_t begin = 0;
-  for (size_t depth = 0; depth < kMostWrappers; ++depth) {
-    const size_t end = prefixes.size();
-    for (size_t i = begin; i < end; ++i) {
-      for (const char* wrapper : kWrappers) {
-        const std::string longer = prefixes[i] + wrapper + ".";
-        const auto first = names.lower_bound(longer);
-        const bool used = first != names.end() && first->compare(0, longer.size(), longer) == 0;
-        if (used && prefixes.size() < kMostPrefixes) prefixes.push_back(longer);
-      }
-    }
-    begin = end;
-  }
-  return prefixes;
-}
-
-std::string best_prefix(const TensorFile& file, const std::vector<Wanted>& wanted) {
-  std::pair<int64_t, int64_t> best{-1, -1};
-  std::string chosen;
-  for (const std::string& prefix : possible_prefixes(file)) {
-    std::pair<int64_t, int64_t> score{0, 0};  // of the right shape; of the right name
-    for (const Wanted& want : wanted) {
-      const FileTensor* tensor = want.optional ? nullptr : file.find(prefix + want.name);
-      if (!tensor) continue;
-      score.second += 1;
-      score.first += tensor->shape == want.shape;
-    }
-    if (score > best) {
-      best = score;
-      chosen = prefix;
-    }
-  }
-  return chosen;
-}
-
 void write_entry(Params& params, const Params::Entry& entry, const std::vector<float>& from) {
   Tensor target = params.master(entry);
   Context& ctx = context(params.device());
@@ -131,7 +75,7 @@ void write_entry(Params& params, const Params::Entry& entry, const std::vector<f
 std::string listed(const std::string& title, const std::vector<std::string>& names) {
   if (names.empty()) return "";
   std::string text = "\n  " + std::to_string(names.size()) + " " + title + ": ";
-  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) text += (i ? ", " : "") + names[i];
+  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) text += (i ? ", " : "") + printable(names[i]);
   return names.size() > kListed ? text + ", …" : text;
 }
 
@@ -144,53 +88,83 @@ NamedTensor named_tensor(std::string name, FileDType dtype, std::vector<int64_t>
 
 }  // namespace
 
+namespace {
+
+// False, and `values` as they were, when the metadata has no such three numbers.
+bool read_channels(const TensorFile& file, const std::string& key, float (&values)[3]) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end()) return false;
+  std::istringstream text(found->second);
+  float read[3];
+  char comma = ',';
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0) text >> comma;
+    if (!(text >> read[i]) || comma != ',' || !std::isfinite(read[i])) return false;
+  }
+  std::copy_n(read, 3, values);
+  return true;
+}
+
+Normalisation normalisation_of(const TensorFile& file, const LayoutMatch& match) {
+  Normalisation said;
+  const bool complete =
+      read_channels(file, "image_mean", said.mean) && read_channels(file, "image_stddev", said.stddev);
+  const bool usable = complete && *std::min_element(said.stddev, said.stddev + 3) > 0;
+  return usable ? said : match.normalisation();
+}
+
+}  // namespace
+
+WeightReport::WeightReport(const TensorFile& file, const LayoutMatch& match)
+    : container(file.container()),
+      layout(match.layout_name()),
+      stripped_prefix(match.prefix),
+      normalisation(normalisation_of(file, match)),
+      matched(match.matched),
+      missing(match.missing),
+      unexpected(match.unexpected),
+      mismatched(match.mismatched) {}
+
 std::string WeightReport::str() const {
-  std::string text = container + ": " + std::to_string(matched) + " tensors loaded";
+  std::string text = container + ": " + std::to_string(matched) + " tensors loaded, layout " + layout;
   if (!stripped_prefix.empty()) text += ", prefix '" + stripped_prefix + "' stripped";
+  if (std::memcmp(&normalisation, &kImagenet, sizeof(kImagenet)) != 0) {
+    text += ", trained on images of mean " + channels_text(normalisation.mean) + " and standard deviation " +
+            channels_text(normalisation.stddev);
+  }
   return text + listed("missing", missing) + listed("of another shape", mismatched) + listed("left over", unexpected);
+}
+
+std::string channels_text(const float (&values)[3]) {
+  char text[64];
+  std::snprintf(text, sizeof(text), "%g,%g,%g", double(values[0]), double(values[1]), double(values[2]));
+  return text;
+}
+
+std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string& scope,
+                                         const std::function<bool(const std::string&)>& optional) {
+  std::vector<WantedTensor> wanted;
+  for (const Params::Entry& entry : params.entries()) {
+    if (!in_scope(entry.name, scope)) continue;
+    const std::string name = without_scope(entry.name, scope);
+    wanted.push_back({name, file_shape(entry), optional && optional(name)});
+  }
+  return wanted;
 }
 
 WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
                           const std::function<bool(const std::string&)>& optional) {
   const TensorFile file = open_tensor_file(path);
-  std::vector<Wanted> wanted;
+  const std::vector<WantedTensor> wanted = wanted_tensors(params, scope, optional);
+  const LayoutMatch match = match_layout(file, wanted);
+  const WeightReport report(file, match);
+  COSS_CHECK(match.complete(),
+             path + " does not fit the model: of " + std::to_string(wanted.size()) + " tensors, " + report.str());
+  size_t at = 0;
   for (const Params::Entry& entry : params.entries()) {
     if (!in_scope(entry.name, scope)) continue;
-    const std::string name = without_scope(entry.name, scope);
-    wanted.push_back({&entry, name, file_shape(entry), optional && optional(name)});
+    if (const FileTensor* tensor = match.tensors[at++]) write_entry(params, entry, file.read_floats(*tensor));
   }
-
-  WeightReport report;
-  report.container = file.container();
-  report.stripped_prefix = best_prefix(file, wanted);
-  std::set<std::string> used;
-  std::vector<std::pair<const Wanted*, const FileTensor*>> pairs;
-  bool complete = true;
-  for (const Wanted& want : wanted) {
-    const FileTensor* tensor = file.find(report.stripped_prefix + want.name);
-    if (tensor) used.insert(tensor->name);
-    if (tensor && tensor->shape == want.shape) {
-      pairs.emplace_back(&want, tensor);
-      continue;
-    }
-    complete &= want.optional;
-    const std::string needs = want.name + " " + shape_text(want.shape);
-    if (tensor) {
-      report.mismatched.push_back(needs + " is " + shape_text(tensor->shape) + " in the file");
-    } else {
-      report.missing.push_back(needs);
-    }
-  }
-  for (const FileTensor& tensor : file.tensors()) {
-    const bool counter = tensor.name.ends_with(std::string(".") + kTracked);
-    if (!counter && !used.count(tensor.name)) {
-      report.unexpected.push_back(tensor.name + " " + shape_text(tensor.shape));
-    }
-  }
-  report.matched = int64_t(pairs.size());
-  COSS_CHECK(complete,
-             path + " does not fit the model: of " + std::to_string(wanted.size()) + " tensors, " + report.str());
-  for (const auto& [want, tensor] : pairs) write_entry(params, *want->entry, file.read_floats(*tensor));
   params.refresh_compute();
   return report;
 }

@@ -5,23 +5,35 @@
 #include <string>
 #include <vector>
 
+#include "formats/layouts.h"
 #include "formats/safetensors.h"
 #include "layers/params.h"
 
 namespace coss {
 
 struct WeightReport {
+  WeightReport(const TensorFile& file, const LayoutMatch& match);
+
   std::string container;
+  std::string layout;           // as the table of layouts names it
   std::string stripped_prefix;  // "state_dict.module."
+  Normalisation normalisation;  // of the images that the weights were trained on, as file or layout say; or ImageNet's
   int64_t matched = 0;
   std::vector<std::string> missing, unexpected, mismatched;
   std::string str() const;
 };
 
+// "0.485,0.456,0.406", as the metadata image_mean and image_stddev of own files have it.
+std::string channels_text(const float (&values)[3]);
+
+// What a scope of `params` wants from a file; it need not be allocated.
+std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string& scope,
+                                         const std::function<bool(const std::string&)>& optional);
+
 // Fills every entry of `params` whose name starts with `scope` + "." (an empty scope is all of them; the scope is not
-// part of the file's names). The wrappers and prefixes in front of the file's names are found by what matches best. A
-// missing or mismatched tensor is an Error that lists names and shapes, and nothing is loaded; entries for which
-// `optional(name)` is true, with the name as in the file (a classifier), are only reported.
+// part of the file's names). The file's layout is found by what matches best (formats/layouts.h). A missing or
+// mismatched tensor is an Error that lists names and shapes, and nothing is loaded; entries for which `optional(name)`
+// is true, with the name as in the file (a classifier), are only reported.
 WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
                           const std::function<bool(const std::string&)>& optional);
 

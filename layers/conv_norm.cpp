@@ -8,14 +8,10 @@ namespace coss {
 ConvNorm::ConvNorm(const Scope& scope, const std::string& conv_name, const std::string& norm_name,
                    const ConvNormOptions& options)
     : options_(options) {
-  const auto& [in, out, window, conv, norm, fan] = options_;
-  COSS_ASSERT(!conv.depthwise || in == out);
-  const int64_t in_of_one = conv.depthwise ? 1 : in / conv.groups;
-  const Shape shape = conv.depthwise ? Shape{window, window, out} : Shape{out, window, window, in_of_one};
-  const Init init = Init::kaiming_normal(window * window * (fan == Fan::out ? out : in_of_one));
+  const int64_t out = options.out;
   Params& params = scope.params();
-  params.add_weight(scope.name(conv_name + ".weight"), shape, conv.depthwise ? FileLayout::depthwise : FileLayout::conv,
-                    init, &weight_, &master_);
+  add_conv_weight(scope, conv_name, options.convolution(), &weight_, &master_);
+  if (options.bias) params.add_rest(scope.name(conv_name + ".bias"), {out}, Init::zeros(), &bias_);
   params.add_rest(scope.name(norm_name + ".weight"), {out}, Init::ones(), &gamma_);
   params.add_rest(scope.name(norm_name + ".bias"), {out}, Init::zeros(), &beta_);
   params.add_stat(scope.name(norm_name + ".running_mean"), {out}, Init::zeros(), &running_mean_);
@@ -23,9 +19,14 @@ ConvNorm::ConvNorm(const Scope& scope, const std::string& conv_name, const std::
 }
 
 Var ConvNorm::operator()(const Var& x, Mode mode, const Var& residual) {
-  if (mode == Mode::train)
-    return norm_act(options_.norm, conv2d(options_.conv, x, weight_), gamma_, beta_, residual, running_mean_,
-                    running_var_);
+  if (mode == Mode::train) {
+    const Var y = norm_act(options_.norm, conv2d(options_.conv, x, weight_), gamma_, beta_, residual, running_mean_,
+                           running_var_);
+    // Subtracting the batch's mean takes the bias away, and so its gradient is zero: only the running mean keeps it.
+    if (options_.bias)
+      kernels(running_mean_).axpy(context(running_mean_.device()), options_.norm.momentum, bias_.value, running_mean_);
+    return y;
+  }
   refold();
   return Var(
       conv2d_bias_act(options_.conv, options_.norm.activation, x.value, folded_weight_, folded_bias_, residual.value));
@@ -38,18 +39,17 @@ void ConvNorm::refold() {
   if (folded_weight_.empty()) {
     folded_weight_ = Tensor(weight_.shape(), weight_.value.dtype(), device);
     folded_bias_ = Tensor(beta_.shape(), beta_.value.dtype(), device);
+    if (options_.bias) shifted_mean_ = Tensor(beta_.shape(), beta_.value.dtype(), device);
+  }
+  Tensor mean = running_mean_;
+  if (options_.bias) {
+    mean = shifted_mean_;
+    kernels(device).cast(context(device), running_mean_, mean);
+    kernels(device).axpy(context(device), -1, bias_.value, mean);
   }
   kernels(device).fold_norm(context(device), options_.norm.eps, options_.conv.depthwise, master_, gamma_.value,
-                            beta_.value, running_mean_, running_var_, folded_weight_, folded_bias_);
+                            beta_.value, mean, running_var_, folded_weight_, folded_bias_);
   folded_from_ = sources;
-}
-
-int64_t ConvNorm::macs(Extent& extent) const {
-  const auto& [in, out, window, conv, norm, fan] = options_;
-  extent.height = conv.out_size(extent.height, window);
-  extent.width = conv.out_size(extent.width, window);
-  const int64_t per_output = window * window * (conv.depthwise ? 1 : in / conv.groups);
-  return extent.height * extent.width * out * per_output;
 }
 
 }  // namespace coss

@@ -8,16 +8,22 @@ namespace coss {
 namespace {
 
 struct BlockWidths {
-  int64_t in, middle, out, stride;
+  int64_t in, middle, out, stride, groups;
 };
+
+ConvNormOptions window3(const BlockWidths& w, int64_t in, int64_t stride) {
+  ConvNormOptions options = same_conv(in, w.middle, 3, stride, Activation::relu);
+  options.conv.groups = w.groups;
+  return options;
+}
 
 // conv1 … conv2 (basic) or conv1 … conv3 (bottleneck); the last adds the shortcut before its activation.
 class Block {
  public:
   Block(const Scope& scope, const BlockWidths& w, bool bottleneck)
       : first_(scope, "conv1", "bn1",
-               same_conv(w.in, w.middle, bottleneck ? 1 : 3, bottleneck ? 1 : w.stride, Activation::relu)),
-        second_(scope, "conv2", "bn2", same_conv(w.middle, w.middle, 3, bottleneck ? w.stride : 1, Activation::relu)) {
+               bottleneck ? same_conv(w.in, w.middle, 1, 1, Activation::relu) : window3(w, w.in, w.stride)),
+        second_(scope, "conv2", "bn2", window3(w, w.middle, bottleneck ? w.stride : 1)) {
     if (bottleneck)
       third_ = std::make_unique<ConvNorm>(scope, "conv3", "bn3", same_conv(w.middle, w.out, 1, 1, Activation::relu));
     if (w.stride != 1 || w.in != w.out)
@@ -34,7 +40,8 @@ class Block {
 
   int64_t macs(Extent& extent) const {
     Extent before = extent;
-    int64_t total = first_.macs(extent) + second_.macs(extent);
+    int64_t total = first_.macs(extent);
+    total += second_.macs(extent);
     if (third_) total += third_->macs(extent);
     if (shortcut_) total += shortcut_->macs(before);
     return total;
@@ -47,17 +54,29 @@ class Block {
 
 constexpr PoolParams kStemPool{.window = 3, .stride = 2, .pad = 1};
 
+ConvNormOptions stem(const ResnetOptions& options) {
+  const int64_t width = 64 * options.widen;
+  if (!options.cifar_stem) return same_conv(3, width, 7, 2, Activation::relu);
+  ConvNormOptions small = same_conv(3, width, 3, 1, Activation::relu);
+  small.conv.pad = 2;
+  return small;
+}
+
 class Resnet : public Network {
  public:
   Resnet(const Scope& scope, const ResnetOptions& options)
-      : stem_(scope, "conv1", "bn1", same_conv(3, 64, 7, 2, Activation::relu)) {
-    const int64_t expansion = options.bottleneck ? 4 : 1;
-    int64_t width = 64;
+      : pooled_stem_(!options.cifar_stem), stem_(scope, "conv1", "bn1", stem(options)) {
+    int64_t width = 64 * options.widen;
     for (size_t stage = 0; stage < 4; ++stage) {
       const Scope stage_scope = scope / ("layer" + std::to_string(stage + 1));
-      const int64_t middle = int64_t(64) << stage;
+      const int64_t base = (64 * options.widen) << stage;
+      const int64_t middle = options.bottleneck ? base * options.group_width / 64 * options.groups : base;
       for (int64_t i = 0; i < options.blocks[stage]; ++i) {
-        const BlockWidths widths{width, middle, middle * expansion, i == 0 && stage > 0 ? 2 : 1};
+        const BlockWidths widths{.in = width,
+                                 .middle = middle,
+                                 .out = options.bottleneck ? base * 4 : base,
+                                 .stride = i == 0 && stage > 0 ? 2 : 1,
+                                 .groups = options.groups};
         stages_[stage].push_back(std::make_unique<Block>(stage_scope / std::to_string(i), widths, options.bottleneck));
         width = widths.out;
       }
@@ -68,7 +87,8 @@ class Resnet : public Network {
   }
 
   Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
-    Var x = max_pool(kStemPool, stem_(images, mode));
+    Var x = stem_(images, mode);
+    if (pooled_stem_) x = max_pool(kStemPool, x);
     for (auto& stage : stages_) {
       for (auto& block : stage) x = (*block)(x, mode);
       if (stages) stages->push_back(x);
@@ -81,13 +101,14 @@ class Resnet : public Network {
   int64_t macs(int64_t image_size) const override {
     Extent extent{image_size, image_size};
     int64_t total = stem_.macs(extent);
-    extent = {kStemPool.out_size(extent.height), kStemPool.out_size(extent.width)};
+    if (pooled_stem_) extent = {kStemPool.out_size(extent.height), kStemPool.out_size(extent.width)};
     for (const auto& stage : stages_)
       for (const auto& block : stage) total += block->macs(extent);
     return total + feature_width * classes;
   }
 
  private:
+  bool pooled_stem_;
   ConvNorm stem_;
   std::array<std::vector<std::unique_ptr<Block>>, 4> stages_;
   std::unique_ptr<Classifier> classifier_;

@@ -1,63 +1,73 @@
 // Stem, three stages of basic blocks, mean over the image, linear classifier.
 #include "models/resnet_cifar.h"
 
-#include <array>
-
 #include "layers/conv_norm.h"
 #include "models/classifier.h"
 
 namespace coss {
 namespace {
 
-ConvNormOptions conv(int64_t in, int64_t out, int64_t stride) {
+// The two kinds scale their initial weights by different fans.
+ConvNormOptions conv(int64_t in, int64_t out, int64_t stride, Fan fan) {
   ConvNormOptions options = same_conv(in, out, 3, stride, Activation::relu);
-  options.fan = Fan::in;
+  options.fan = fan;
   return options;
 }
 
+Fan fan_of(const ResnetCifarOptions& options) { return options.projections ? Fan::out : Fan::in; }
+
 class Block {
  public:
-  Block(const Scope& scope, int64_t in, int64_t out, int64_t stride)
+  Block(const Scope& scope, const ResnetCifarOptions& options, int64_t in, int64_t out, int64_t stride)
       : stride_(stride),
         out_(out),
         same_(stride == 1 && in == out),
-        first_(scope, "conv1", "bn1", conv(in, out, stride)),
-        second_(scope, "conv2", "bn2", conv(out, out, 1)) {}
+        first_(scope, "conv1", "bn1", conv(in, out, stride, fan_of(options))),
+        second_(scope, "conv2", "bn2", conv(out, out, 1, fan_of(options))) {
+    if (!same_ && options.projections)
+      projection_ =
+          std::make_unique<ConvNorm>(scope / "downsample", "0", "1", same_conv(in, out, 1, stride, Activation::none));
+  }
 
   Var operator()(const Var& x, Mode mode) {
     const Var y = first_(x, mode);
-    return second_(y, mode, same_ ? x : shortcut_a(stride_, out_, x));
+    if (same_) return second_(y, mode, x);
+    return second_(y, mode, projection_ ? (*projection_)(x, mode) : shortcut_a(stride_, out_, x));
   }
 
   int64_t macs(Extent& extent) const {
-    const int64_t first = first_.macs(extent);
-    return first + second_.macs(extent);
+    Extent before = extent;
+    int64_t total = first_.macs(extent);
+    total += second_.macs(extent);
+    return projection_ ? total + projection_->macs(before) : total;
   }
 
  private:
   int64_t stride_, out_;
   bool same_;
   ConvNorm first_, second_;
+  std::unique_ptr<ConvNorm> projection_;
 };
 
 class ResnetCifar : public Network {
  public:
-  ResnetCifar(const Scope& scope, const ResnetCifarOptions& options) : stem_(scope, "conv1", "bn1", conv(3, 16, 1)) {
-    int64_t width = 16;
+  ResnetCifar(const Scope& scope, const ResnetCifarOptions& options)
+      : stem_(scope, "conv1", "bn1", conv(3, options.widths[0], 1, fan_of(options))) {
+    int64_t width = options.widths[0];
     for (size_t stage = 0; stage < 3; ++stage) {
       const Scope stage_scope = scope / ("layer" + std::to_string(stage + 1));
-      const int64_t out = int64_t(16) << stage;
+      const int64_t out = options.widths[stage + 1];
       for (int64_t i = 0; i < options.blocks; ++i) {
         stages_[stage].push_back(
-            std::make_unique<Block>(stage_scope / std::to_string(i), width, out, i == 0 && stage > 0 ? 2 : 1));
+            std::make_unique<Block>(stage_scope / std::to_string(i), options, width, out, i == 0 && stage > 0 ? 2 : 1));
         width = out;
       }
     }
     feature_width = width;
     classes = options.classes;
     LinearOptions classifier(width, classes);
-    classifier.weight = Init::kaiming_normal(width);
-    classifier_ = std::make_unique<Classifier>(scope, "linear", classifier);
+    if (!options.projections) classifier.weight = Init::kaiming_normal(width);
+    classifier_ = std::make_unique<Classifier>(scope, options.projections ? "fc" : "linear", classifier);
   }
 
   Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can tell, in one command: the kernel, model and step suites on CUDA, the own kernels under
-# compute-sanitizer, a training run, and the speed against PyTorch, interleaved.
+# compute-sanitizer, a training run, and the speed against PyTorch, interleaved. The tests take a few minutes, the speed
+# some more: PyTorch compiles.
 #   tests/gpu_check.sh [tests|speed|all] [BUILD] [OUT]     defaults: all build/cuda build/gpu_check
 # COSS_SHARED names the folder of real data (default ../shared); without it the training run draws its own images. The
 # libraries are found as usual; those of the PyTorch that `python3` imports are tried too. Writes OUT/*.json, OUT/*.log
@@ -48,7 +49,7 @@ if [ "$what" != speed ]; then
   check models "$build/tests/test_models" --gtest_brief=1
   check losses "$build/tests/test_losses" --gtest_brief=1
   check steps "$build/tests/test_tools" --gtest_filter='*Step*:*Record*' --gtest_brief=1
-  own='*Norm*cuda*:*Pool*cuda*:*Optim*cuda*:*Loss*cuda*:*Depthwise*cuda*:*Elementwise*cuda*'
+  own='*Norm*cuda*:*Pool*cuda*:*Optim*cuda*:*Loss*cuda*:*Augment*cuda*:*Elementwise*cuda*:*cuda_bf16_depthwise*'
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
       check "$tool" timeout 150 compute-sanitizer --tool "$tool" --error-exitcode 9 \

@@ -1,19 +1,26 @@
-"""Goldens of the file readers: small PyTorch files of both containers with what PyTorch reads from them, .npy files in
-every order, and checksums of the checkpoints in the shared folder (environment COSS_SHARED, default ../shared)."""
+"""Goldens of the file readers: small PyTorch files of every container with what PyTorch reads from them, .npy files in
+every order, .npz, and checksums of the checkpoints in the shared folder (environment COSS_SHARED, default
+../shared)."""
 import argparse
 import collections
+import copyreg
+import io
 import json
 import math
 import os
+import pickle
+import struct
+import sys
+import tarfile
+import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
-# Whole modules, TorchScript and the tar container are refused; these files are not read here either.
-REFUSED = {"broken.pt", "whole_module_resnet20.pth", "clip_jit_twin_fp32.pt", "resnet18-5c106cde.pth",
-           "resnet20_cifar10_tar_format_twin.pth"}
+REFUSED = {"broken.pt", "resnet18-5c106cde.pth"}
 
 
 def flatten(value, name, out):
@@ -31,6 +38,21 @@ def flatten(value, name, out):
         for i, item in enumerate(value):
             flatten(item, f"{name}.{i}" if name else str(i), out)
     return out
+
+
+class Inert(torch.nn.Module):
+    """Stands for the classes of whole pickled modules."""
+
+
+def load(path):
+    for name in ("models", "models.resnet"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    for name in ("ResNet", "BasicBlock", "LambdaLayer", "lamda_func"):
+        setattr(sys.modules["models.resnet"], name, type(name, (Inert,), {}))
+    if "_jit_" in path.name:
+        return torch.jit.load(path, map_location="cpu").state_dict()
+    value = torch.load(path, map_location="cpu", weights_only=False)
+    return value.state_dict() if isinstance(value, torch.nn.Module) else value
 
 
 def checkpoint():
@@ -56,6 +78,94 @@ def modern(root):
     root["fortran"] = np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3))
     root["big_endian"] = np.arange(4, dtype=">f4")
     return root
+
+
+def small_module():
+    torch.manual_seed(5)
+    module = torch.nn.Sequential(collections.OrderedDict(
+        stem=torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3)), head=torch.nn.Linear(3, 2)))
+    module.stem[1].running_mean.uniform_()
+    module.stem.register_buffer("kept", torch.arange(6).reshape(2, 3).t())
+    module.stem.register_buffer("passing", torch.ones(2), persistent=False)
+    module.image_size, module.activation = 32, torch.nn.functional.relu
+    return module
+
+
+class TarPickler(pickle.Pickler):
+    """As the first releases pickled: a tensor is the decimal text of its key, a parameter an object with a state."""
+    keys = {}
+
+    def persistent_id(self, value):
+        return str(self.keys[id(value)]) if type(value) is torch.Tensor else None
+
+    def reducer_override(self, value):
+        if not isinstance(value, torch.nn.Parameter):
+            return NotImplemented
+        return copyreg.__newobj__, (torch.nn.Parameter,), (value.golden_data, None, None, True, False)
+
+
+def write_tar(path):
+    """The container of torch up to 0.1.9: two storages, of one of which a third is a part."""
+    base, other = torch.arange(12, dtype=torch.float32) / 4, torch.arange(42, dtype=torch.int64) - 2
+    storages = [(70, torch.FloatStorage, base), (71, torch.LongStorage, other)]
+    parts = [(72, 70, 4, 6)]
+    tensors = [(80, 70, torch.FloatTensor, base.view(3, 4)), (81, 72, torch.FloatTensor, base[4:10].view(2, 3).t()),
+               (82, 71, torch.LongTensor, other[1::2])]
+    offsets = [0, 0, 1]
+    members = {name: io.BytesIO() for name in ("sys_info", "pickle", "tensors", "storages")}
+    put = lambda value, name: pickle.dump(value, members[name], protocol=2)
+    put({"protocol_version": 1000, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}, "sys_info")
+    put(len(storages), "storages")
+    for key, kind, values in storages:
+        put((key, "cpu", kind), "storages")
+        members["storages"].write(struct.pack("<q", values.numel()) + values.numpy().tobytes())
+    put(parts, "storages")
+    put(len(tensors), "tensors")
+    for (key, storage, kind, values), offset in zip(tensors, offsets):
+        put((key, storage, kind), "tensors")
+        layout = [*values.shape, *values.stride(), offset]
+        members["tensors"].write(struct.pack(f"<q{len(layout)}q", values.dim(), *layout))
+        TarPickler.keys[id(values)] = key
+    weight = torch.nn.Parameter(tensors[0][3])
+    weight.golden_data = tensors[0][3]
+    state = collections.OrderedDict([("weight", weight), ("part", tensors[1][3]), ("steps", tensors[2][3])])
+    TarPickler(members["pickle"], protocol=2).dump({"state_dict": state, "epoch": 3})
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in members.items():
+            facts = tarfile.TarInfo(name)
+            facts.size, facts.pax_headers = content.tell(), {"mtime": "1483719550.98166"}
+            content.seek(0)
+            archive.addfile(facts, content)
+    # One block of zeros ends it, and the last member nearly fills its own: padding could be cut off unnoticed.
+    content = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(content + bytes(-len(content) % 512 + 512))
+
+
+def make_containers(folder):
+    module = small_module()
+    torch.save(module, folder / "module.pt")
+    # Without the sources of the classes and with the data of the script alone: the code of either is never read.
+    torch.serialization.get_source_lines_and_file = None
+    torch.save(module, folder / "module_legacy.pt", _use_new_zipfile_serialization=False)
+    whole = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(folder / "script.pt", "w") as archive:
+        for name in source.namelist():
+            if "/code/" not in name:
+                archive.writestr(zipfile.ZipInfo(name), source.read(name))
+    state = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
+    save_file(state, folder / "module.safetensors")
+
+    write_tar(folder / "tar.pth")
+    save_file(flatten(torch.load(folder / "tar.pth", weights_only=False), "", {}), folder / "tar.safetensors")
+
+    arrays = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.float64(2.5),
+              "folder/fortran": np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3)),
+              "empty": np.zeros((0, 3), np.float16), "big_endian": np.arange(4, dtype=">i2")}
+    np.savez(folder / "stored.npz", **arrays)
+    np.savez_compressed(folder / "deflated.npz", **arrays)
+    native = {name: np.array(a, dtype=a.dtype.newbyteorder("="), order="C") for name, a in arrays.items()}
+    save_file({name: torch.from_numpy(array) for name, array in native.items()}, folder / "npz.safetensors")
 
 
 def checksum(tensor):
@@ -86,12 +196,14 @@ def make(folder):
     with open(folder / "version3.npy", "wb") as file:
         np.lib.format.write_array(file, array.astype(np.int32), version=(3, 0))
 
+    make_containers(folder)
+
     shared = Path(os.environ.get("COSS_SHARED", Path(__file__).resolve().parents[1] / "../shared")) / "checkpoints"
     sums = {}
     for path in sorted(shared.rglob("*")):
         if path.suffix not in (".pt", ".pth", ".th") or path.name in REFUSED:
             continue
-        tensors = flatten(torch.load(path, map_location="cpu", weights_only=False), "", {})
+        tensors = flatten(load(path), "", {})
         sums[str(path.relative_to(shared))] = {name: checksum(tensor) for name, tensor in tensors.items()}
     for path in sorted(shared.rglob("*.safetensors")):
         from safetensors.torch import load_file

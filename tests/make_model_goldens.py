@@ -1,14 +1,20 @@
 """Goldens of the models: logits, features and stages in eval mode; logits, gradients and statistics in train mode."""
 import torch
 
-from golden_networks import CIFAR_DEPTHS, IMAGENET_NAMES, Tapped, build
+from golden_networks import IMAGENET_NAMES, SMALL_NAMES, Tapped, build
 from golden_support import fill, images, noise, save
 
-TRAINED = ["resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2"]
+TRAINED = ["resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2", "resnext50_32x4d",
+           "resnet18_cifar_stem", "resnet8x4", "wrn_16_2", "vgg8_cifar"]
 # Keeps the activations of the un-normalised eval pass near 1: residual networks add up, MobileNetV2's chains shrink.
 GAIN = {"mobilenet_v2": 1.5}
 DEFAULT_GAIN = 0.7
 SLICE = 64
+
+
+def thinned(rows):
+    """At most SLICE columns, evenly spread, so that the file stays small."""
+    return rows[:, :: (rows.shape[1] + SLICE - 1) // SLICE]
 
 
 def eval_goldens(name, net, size, out):
@@ -16,7 +22,7 @@ def eval_goldens(name, net, size, out):
     tapped = Tapped(net)
     with torch.no_grad():
         features, logits = tapped(images("images", 2, size))
-    out[f"{name}/eval/features"], out[f"{name}/eval/logits"] = features, logits
+    out[f"{name}/eval/features"], out[f"{name}/eval/logits"] = thinned(features), thinned(logits)
     if tapped.stages:
         rows = [torch.stack([stage.mean(), stage.square().mean().sqrt()]) for stage in tapped.stages]
         out[f"{name}/eval/stages"] = torch.stack(rows)
@@ -30,9 +36,9 @@ def train_goldens(name, net, size, out):
     target = features if name == "mobilenet_v2" else logits
     loss = (target * noise("loss", target.shape)).sum()
     loss.backward()
-    out[f"{name}/train/features"], out[f"{name}/train/loss"] = features, loss
+    out[f"{name}/train/features"], out[f"{name}/train/loss"] = thinned(features), loss
     if target is logits:
-        out[f"{name}/train/logits"] = logits
+        out[f"{name}/train/logits"] = thinned(logits)
     parameters = [(key, p) for key, p in net.named_parameters() if p.grad is not None]
     for key, parameter in (parameters[0], parameters[len(parameters) // 2], *parameters[-3:-1]):
         out[f"{name}/train/grad_norm/{key}"] = parameter.grad.norm()
@@ -44,9 +50,9 @@ def train_goldens(name, net, size, out):
 
 def make(folder):
     out = {}
-    for name in [*IMAGENET_NAMES, *CIFAR_DEPTHS]:
+    for name in [*IMAGENET_NAMES, "resnet50w2", *SMALL_NAMES]:
         gain = GAIN.get(name, DEFAULT_GAIN)
-        size = 32 if name in CIFAR_DEPTHS else 64
+        size = 32 if name in SMALL_NAMES else 64
         net = build(name).double()
         fill(net, seed=0, gain=gain)
         out[f"{name}/gain"] = torch.tensor(gain)

@@ -13,6 +13,7 @@ void add_embed(CLI::App& program);
 void add_mine(CLI::App& program);
 void add_models(CLI::App& program);
 void add_inspect(CLI::App& program);
+void add_convert(CLI::App& program);
 void add_draw(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_bench_data(CLI::App& bench);

@@ -19,8 +19,9 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
   options.image_size = image_size > 0 ? image_size : int32_t(network.image_size);
   options.batch = common.batch;
   options.workers = workers;
-  std::copy_n(mean.begin(), 3, options.normalisation.mean);
-  std::copy_n(stddev.begin(), 3, options.normalisation.stddev);
+  options.normalisation = network.normalisation;
+  std::copy(mean.begin(), mean.end(), options.normalisation.mean);
+  std::copy(stddev.begin(), stddev.end(), options.normalisation.stddev);
   options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
   if (isatty(STDERR_FILENO))
     options.progress = [label](int64_t done, int64_t size) {
@@ -39,8 +40,9 @@ void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool 
       ->type_name("PATH");
   command.add_option("--size", options.image_size, "image size; 0: the model's own")->capture_default_str();
   command.add_option("--workers", options.workers, "decoding threads")->capture_default_str();
-  command.add_option("--mean", options.mean, "per channel, of values in [0,1]")->expected(3)->capture_default_str();
-  command.add_option("--std", options.stddev, "per channel")->expected(3)->capture_default_str();
+  command.add_option("--mean", options.mean, "per channel, of values in [0,1]; else as the weights say, or ImageNet's")
+      ->expected(3);
+  command.add_option("--std", options.stddev, "per channel; else as the weights say, or ImageNet's")->expected(3);
   add_common(command, options.common);
 }
 

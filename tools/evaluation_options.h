@@ -14,7 +14,7 @@ struct EvaluationOptions {
   std::string model, weights, data;
   int32_t image_size = 0;  // 0: the model's own
   int workers = 2;
-  std::vector<float> mean{0.485f, 0.456f, 0.406f}, stddev{0.229f, 0.224f, 0.225f};
+  std::vector<float> mean, stddev;  // empty: those that the weights were trained with
 
   std::unique_ptr<LoadedNetwork> network(Classifier classifier) const;
   // With a counter on stderr when that is a terminal.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "engine/text.h"
 #include "formats/tensor_file.h"
 #include "tools/command.h"
 #include "tools/commands.h"
@@ -21,13 +22,6 @@ struct InspectOptions {
 std::string dump(const nlohmann::ordered_json& json) {
   // Names in a file may be any bytes; what is no UTF-8 is replaced.
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
-// Names in a file may hold escape sequences, which a terminal would obey.
-std::string printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
-  return text;
 }
 
 void inspect(const InspectOptions& options) {
@@ -64,7 +58,7 @@ void inspect(const InspectOptions& options) {
 void add_inspect(CLI::App& program) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = program.add_subcommand("inspect", "Show what a checkpoint file holds");
-  command->add_option("file", options->file, "A .safetensors, .pth, .pt or .th file")->required();
+  command->add_option("file", options->file, "A .safetensors, .pth, .pt, .th, .npz or .npy file")->required();
   add_json(*command, options->common);
   add_example(*command, "coss inspect runs/quickstart/student.safetensors");
   command->callback([options] { inspect(*options); });

@@ -52,6 +52,7 @@ std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::
   const WeightReport report = load_weights(weights, loaded->params, "network", [&](const std::string& parameter) {
     return classifier == Classifier::optional && is_classifier(parameter);
   });
+  loaded->normalisation = report.normalisation;
   loaded->report = report.str();
   return loaded;
 }

@@ -12,7 +12,8 @@ struct LoadedNetwork {
   Params params;
   std::unique_ptr<Network> network;
   int64_t image_size = 224;
-  std::string report;  // what matched, what was missing, what was left over
+  Normalisation normalisation;  // of the images that its weights were trained on
+  std::string report;           // what matched, what was missing, what was left over
 
   Network& operator*() const { return *network; }
   Network* operator->() const { return network.get(); }

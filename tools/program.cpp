@@ -67,6 +67,7 @@ void build(CLI::App& program) {
   add_mine(program);
   add_models(program);
   add_inspect(program);
+  add_convert(program);
   add_draw(program);
   add_bench(program);
   add_doctor(program);

@@ -73,7 +73,8 @@ TEST(HostileZip, FlippedPickleWithRightChecksums) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Hostile,
-                         ::testing::Values("zip.pt", "legacy.pt", "expected.safetensors", "c_order.npy", "fortran.npy"),
+                         ::testing::Values("zip.pt", "legacy.pt", "tar.pth", "module.pt", "script.pt", "stored.npz",
+                                           "deflated.npz", "expected.safetensors", "c_order.npy", "fortran.npy"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '.', '_');

@@ -117,6 +117,48 @@ INSTANTIATE_TEST_SUITE_P(Backends, ConvNormTest,
                                          Case{"cpu_bf16", Device::cpu, DType::bf16, 2e-4}),
                          [](const auto& each) { return each.param.name; });
 
+// A bias changes nothing in training but the running mean, which then is that of the biased convolution; in eval the
+// two cancel.
+TEST_P(ConvNormTest, BiasMovesTheRunningMeanOnly) {
+  const Case& c = GetParam();
+  const Tensor x = random_tensor({4, 6, 6, 8}, c.dtype, c.device, 1);
+  std::vector<std::vector<double>> outputs;
+  for (const bool bias : {false, true}) {
+    Params params;
+    ConvNormOptions o = options(false);
+    o.bias = bias;
+    ConvNorm layer(Scope(params), "0", "1", o);
+    params.allocate(c.device, c.dtype, 3);
+    const Tensor labels = Tensor::from(std::vector<int32_t>{0, 1, 2, 3}, {4}, c.device);
+    auto entry = [&](const std::string& name) {
+      for (const Params::Entry& each : params.entries())
+        if (each.name == name) return params.master(each);
+      throw Error("no parameter " + name);
+    };
+    if (bias) {
+      Tensor values = entry("0.bias"), mean = entry("1.running_mean");
+      for (Tensor* both : {&values, &mean}) kernels(c.device).fill(context(c.device), 0.5, *both);
+    }
+    Tape tape;
+    const Var y = layer(Var(x), Mode::train);
+    tape.backward(cross_entropy(mean_hw(y), labels));
+    outputs.push_back(y.value.to_doubles());
+    outputs.push_back(layer(Var(x), Mode::eval).value.to_doubles());
+    std::vector<double> mean = entry("1.running_mean").to_doubles();
+    for (double& value : mean) value -= bias ? 0.5 : 0;
+    outputs.push_back(mean);
+    if (bias) {
+      for (const Params::Entry& each : params.entries()) {
+        if (each.name != "0.bias") continue;
+        for (const double g : each.var->grad->value.to_doubles()) EXPECT_EQ(g, 0);
+      }
+    }
+  }
+  EXPECT_EQ(outputs[0], outputs[3]);
+  EXPECT_LT(normalised_error(outputs[4], outputs[1]), std::max(c.tolerance, 1e-9));
+  EXPECT_LT(normalised_error(outputs[5], outputs[2]), 1e-9);
+}
+
 TEST(ConvNorm, CountsMultiplications) {
   Params params;
   ConvNorm dense(Scope(params), "a", "b", same_conv(3, 64, 7, 2, Activation::relu));

@@ -18,10 +18,10 @@ const GoldenFile& goldens() {
 }
 
 struct Built {
-  Built(const std::string& name, Device device, DType dtype) : key(name + "/") {
+  Built(const std::string& name, Device device, DType dtype, Mode mode) : key(name + "/") {
     const ModelInfo& info = find_model(name);
     network = info.make(Scope(params), info.classes);
-    params.allocate(device, dtype, 0);
+    params.allocate(device, dtype, 0, mode == Mode::eval);
     fill_golden_weights(params, "", 0, goldens().number(key + "gain"));
     size = int64_t(goldens().number(key + "size"));
   }
@@ -33,6 +33,16 @@ struct Built {
 
 double error(const std::vector<double>& got, const std::string& key) {
   return normalised_error(got, goldens().values(key));
+}
+
+// The columns that the goldens keep: at most 64, evenly spread.
+std::vector<double> thinned(const Var& rows) {
+  const std::vector<double> values = rows.value.to_doubles();
+  const size_t width = size_t(rows.shape()[1]), step = (width + 63) / 64;
+  std::vector<double> kept;
+  for (size_t row = 0; row < values.size(); row += width)
+    for (size_t column = 0; column < width; column += step) kept.push_back(values[row + column]);
+  return kept;
 }
 
 // Mean and root mean square of each stage.
@@ -59,13 +69,13 @@ Var weighted_sum(const Var& x, const Tensor& weights) {
 
 void expect_eval(const std::string& name, Device device, DType dtype, double bound) {
   SCOPED_TRACE(name + " " + name_of(device));
-  Built built(name, device, dtype);
+  Built built(name, device, dtype, Mode::eval);
   std::vector<Var> stages;
   const Var images(golden_images("images", 2, built.size, 0, dtype, device));
   const Var features = built.network->features(images, Mode::eval, &stages);
   const Var logits = built.network->logits(features, Mode::eval);
-  EXPECT_LT(error(features.value.to_doubles(), built.key + "eval/features"), bound);
-  EXPECT_LT(error(logits.value.to_doubles(), built.key + "eval/logits"), bound);
+  EXPECT_LT(error(thinned(features), built.key + "eval/features"), bound);
+  EXPECT_LT(error(thinned(logits), built.key + "eval/logits"), bound);
   if (!goldens().keys(built.key + "eval/stages").empty()) {
     EXPECT_LT(error(summary(stages), built.key + "eval/stages"), bound);
   }
@@ -73,16 +83,16 @@ void expect_eval(const std::string& name, Device device, DType dtype, double bou
 
 void expect_train(const std::string& name, Device device, DType dtype, double bound, double gradient_bound) {
   SCOPED_TRACE(name + " " + name_of(device));
-  Built built(name, device, dtype);
+  Built built(name, device, dtype, Mode::train);
   const Var images(golden_images("images", 4, built.size, 2, dtype, device));
   Tape tape;
   const Var features = built.network->features(images, Mode::train);
   Var target = features;
   if (!goldens().keys(built.key + "train/logits").empty()) {
     target = built.network->logits(features, Mode::train);
-    EXPECT_LT(error(target.value.to_doubles(), built.key + "train/logits"), bound);
+    EXPECT_LT(error(thinned(target), built.key + "train/logits"), bound);
   }
-  EXPECT_LT(error(features.value.to_doubles(), built.key + "train/features"), bound);
+  EXPECT_LT(error(thinned(features), built.key + "train/features"), bound);
 
   const Tensor weights = make_tensor(golden_noise("loss", target.value.numel()), target.shape(), dtype, device);
   tape.backward(weighted_sum(target, weights));
@@ -102,34 +112,53 @@ void expect_train(const std::string& name, Device device, DType dtype, double bo
   }
 }
 
+// CUDA kernels that run on the processor are slow where a network is big: there its smaller relatives stand for it.
+bool worth_running([[maybe_unused]] const std::string& name, [[maybe_unused]] Device device) {
+#ifdef COSS_CUDA_HOST
+  return device != Device::cuda || cost_of(find_model(name)).parameters < 65'000'000;
+#else
+  return true;
+#endif
+}
+
 class ModelGoldens : public testing::TestWithParam<const char*> {};
 
 }  // namespace
 
 TEST_P(ModelGoldens, Eval) {
-  for (const Device device : devices_under_test()) expect_eval(GetParam(), device, DType::f32, 1e-10);
+  for (const Device device : devices_for_networks())
+    if (worth_running(GetParam(), device)) expect_eval(GetParam(), device, DType::f32, 1e-10);
 }
 
+// ResNet-50 x4 and x5 are x2 with another factor, too big for a test.
 INSTANTIATE_TEST_SUITE_P(All, ModelGoldens,
-                         testing::Values("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet20_cifar",
-                                         "resnet32_cifar", "resnet44_cifar", "resnet56_cifar", "resnet110_cifar",
+                         testing::Values("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50w2",
+                                         "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d",
+                                         "resnet18_cifar_stem", "resnet34_cifar_stem", "resnet50_cifar_stem",
+                                         "resnet20_cifar", "resnet32_cifar", "resnet44_cifar", "resnet56_cifar",
+                                         "resnet110_cifar", "resnet8_rd", "resnet14_rd", "resnet20_rd", "resnet32_rd",
+                                         "resnet44_rd", "resnet56_rd", "resnet110_rd", "resnet8x4", "resnet32x4",
+                                         "wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2", "vgg8_cifar", "vgg13_cifar",
                                          "mobilenet_v2"),
                          [](const auto& model) { return std::string(model.param); });
 
 // In float32 a ReLU input within rounding of zero may have the other sign, and its whole gradient with it. PyTorch's
 // own float32 is up to 1e-4 away in ResNet-50, whose last norms see 16 values each, and below 1e-9 elsewhere.
 TEST(ModelTrainingGoldens, Float32) {
-  for (const Device device : devices_under_test()) {
-    for (const char* name : {"resnet18", "resnet34", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2"})
+  for (const Device device : devices_for_networks()) {
+    for (const char* name : {"resnet18", "resnet34", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2",
+                             "resnet18_cifar_stem", "resnet8x4", "wrn_16_2", "vgg8_cifar"})
       expect_train(name, device, DType::f32, 1e-8, 1e-5);
-    expect_train("resnet50", device, DType::f32, 1e-7, 2e-3);
+    for (const char* name : {"resnet50", "resnext50_32x4d"}) expect_train(name, device, DType::f32, 1e-7, 2e-3);
   }
 }
 
 // In double nothing is left but the rounding of the goldens and of the float options (eps, momentum).
 TEST(ModelTrainingGoldens, ReferenceInDouble) {
-  expect_eval("resnet20_cifar", Device::reference, DType::f64, 1e-13);
-  expect_train("resnet20_cifar", Device::reference, DType::f64, 1e-13, 1e-13);
+  for (const char* name : {"resnet20_cifar", "resnet8x4", "wrn_16_2", "vgg8_cifar"}) {
+    expect_eval(name, Device::reference, DType::f64, 1e-13);
+    expect_train(name, Device::reference, DType::f64, 1e-13, 1e-13);
+  }
 }
 
 }  // namespace coss::test

@@ -11,20 +11,77 @@ namespace coss::test {
 namespace {
 
 TEST(Models, ParametersAreThoseOfThePublishedNetworks) {
-  const std::map<std::string, int64_t> published{
-      {"resnet18", 11'689'512},    {"resnet34", 21'797'672},      {"resnet50", 25'557'032},
-      {"resnet101", 44'549'160},   {"resnet152", 60'192'808},     {"mobilenet_v2", 3'504'872},
-      {"resnet20_cifar", 269'722}, {"resnet32_cifar", 464'154},   {"resnet44_cifar", 658'586},
-      {"resnet56_cifar", 853'018}, {"resnet110_cifar", 1'727'962}};
+  const std::map<std::string, int64_t> published{{"resnet18", 11'689'512},
+                                                 {"resnet34", 21'797'672},
+                                                 {"resnet50", 25'557'032},
+                                                 {"resnet101", 44'549'160},
+                                                 {"resnet152", 60'192'808},
+                                                 {"mobilenet_v2", 3'504'872},
+                                                 {"wide_resnet50_2", 68'883'240},
+                                                 {"wide_resnet101_2", 126'886'696},
+                                                 {"resnext50_32x4d", 25'028'904},
+                                                 {"resnext101_32x8d", 88'791'336},
+                                                 {"resnet50w2", 98'004'072},
+                                                 {"resnet50w4", 383'571'176},
+                                                 {"resnet50w5", 596'691'240},
+                                                 {"resnet20_cifar", 269'722},
+                                                 {"resnet32_cifar", 464'154},
+                                                 {"resnet44_cifar", 658'586},
+                                                 {"resnet56_cifar", 853'018},
+                                                 {"resnet110_cifar", 1'727'962},
+                                                 {"resnet18_cifar_stem", 11'173'962},
+                                                 {"resnet34_cifar_stem", 21'282'122},
+                                                 {"resnet50_cifar_stem", 23'520'842},
+                                                 {"resnet8_rd", 83'892},
+                                                 {"resnet14_rd", 181'108},
+                                                 {"resnet20_rd", 278'324},
+                                                 {"resnet32_rd", 472'756},
+                                                 {"resnet44_rd", 667'188},
+                                                 {"resnet56_rd", 861'620},
+                                                 {"resnet110_rd", 1'736'564},
+                                                 {"resnet8x4", 1'233'540},
+                                                 {"resnet32x4", 7'433'860},
+                                                 {"wrn_16_1", 180'916},
+                                                 {"wrn_16_2", 703'284},
+                                                 {"wrn_40_1", 569'780},
+                                                 {"wrn_40_2", 2'255'156},
+                                                 {"vgg8_cifar", 3'965'028},
+                                                 {"vgg13_cifar", 9'462'180}};
   ASSERT_EQ(models().size(), published.size());
   for (const ModelInfo& model : models()) EXPECT_EQ(cost_of(model).parameters, published.at(model.name)) << model.name;
 }
 
 // torchvision's table of GFLOPS counts multiply-accumulates.
 TEST(Models, CostsAreThoseOfTheTable) {
-  const std::map<std::string, double> table{{"resnet18", 1.814},  {"resnet34", 3.664},   {"resnet50", 4.089},
-                                            {"resnet101", 7.801}, {"resnet152", 11.514}, {"mobilenet_v2", 0.301}};
+  const std::map<std::string, double> table{{"resnet18", 1.814},          {"resnet34", 3.664},
+                                            {"resnet50", 4.089},          {"resnet101", 7.801},
+                                            {"resnet152", 11.514},        {"wide_resnet50_2", 11.398},
+                                            {"wide_resnet101_2", 22.753}, {"resnext50_32x4d", 4.230},
+                                            {"resnext101_32x8d", 16.414}, {"mobilenet_v2", 0.301}};
   for (const auto& [name, giga] : table) EXPECT_NEAR(double(cost_of(find_model(name)).macs) * 1e-9, giga, 6e-4) << name;
+}
+
+// Counted by hooks on the convolutions and linear layers of the goldens' networks.
+TEST(Models, CostsAreThoseOfPytorchsNetworks) {
+  const std::map<std::string, int64_t> counted{{"resnet50w2", 16'116'613'120},
+                                               {"resnet50w4", 63'986'204'672},
+                                               {"resnet50w5", 99'828'367'360},
+                                               {"resnet18_cifar_stem", 703'565'568},
+                                               {"resnet34_cifar_stem", 1'459'425'024},
+                                               {"resnet50_cifar_stem", 1'630'522'112},
+                                               {"resnet20_cifar", 40'551'040},
+                                               {"resnet110_cifar", 252'887'680},
+                                               {"resnet8_rd", 12'507'392},
+                                               {"resnet110_rd", 253'155'584},
+                                               {"resnet8x4", 177'071'104},
+                                               {"resnet32x4", 1'083'040'768},
+                                               {"wrn_16_1", 26'663'168},
+                                               {"wrn_16_2", 101'118'464},
+                                               {"wrn_40_1", 83'286'272},
+                                               {"wrn_40_2", 327'610'880},
+                                               {"vgg8_cifar", 96'192'512},
+                                               {"vgg13_cifar", 284'936'192}};
+  for (const auto& [name, macs] : counted) EXPECT_EQ(cost_of(find_model(name)).macs, macs) << name;
 }
 
 TEST(Models, NamesArePytorchs) {
@@ -34,6 +91,14 @@ TEST(Models, NamesArePytorchs) {
         "layer1.0.downsample.1.running_mean", "layer4.2.bn3.bias", "fc.weight", "fc.bias"}},
       {"resnet20_cifar",
        {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer3.2.bn2.running_mean", "linear.bias"}},
+      {"resnet8x4",
+       {"conv1.weight", "layer1.0.downsample.0.weight", "layer3.0.downsample.1.running_var", "fc.weight", "fc.bias"}},
+      {"wrn_16_2",
+       {"conv1.weight", "block1.layer.0.bn1.weight", "block1.layer.0.convShortcut.weight",
+        "block3.layer.1.conv2.weight", "block3.layer.1.bn2.running_mean", "bn1.running_var", "fc.bias"}},
+      {"vgg13_cifar",
+       {"block0.0.weight", "block0.0.bias", "block0.1.running_mean", "block4.3.bias", "block4.4.weight",
+        "classifier.weight", "classifier.bias"}},
       {"mobilenet_v2",
        {"features.0.0.weight", "features.0.1.bias", "features.1.conv.0.0.weight", "features.1.conv.0.1.weight",
         "features.1.conv.1.weight", "features.1.conv.2.running_var", "features.2.conv.0.0.weight",
@@ -49,7 +114,8 @@ TEST(Models, NamesArePytorchs) {
 }
 
 TEST(Models, ShapesOfFeaturesStagesAndLogits) {
-  for (const char* name : {"resnet18", "resnet50", "resnet20_cifar", "mobilenet_v2"}) {
+  for (const char* name : {"resnet18", "resnet50", "resnext50_32x4d", "resnet18_cifar_stem", "resnet20_cifar",
+                           "resnet8x4", "wrn_16_2", "mobilenet_v2"}) {
     const ModelInfo& model = find_model(name);
     Params params;
     const auto network = model.make(Scope(params), 7);
@@ -63,6 +129,18 @@ TEST(Models, ShapesOfFeaturesStagesAndLogits) {
     ASSERT_FALSE(stages.empty());
     for (size_t i = 1; i < stages.size(); ++i) EXPECT_LT(stages[i].shape()[1], stages[i - 1].shape()[1]) << name;
     EXPECT_EQ(stages.back().shape().back(), model.feature_width) << name;
+  }
+}
+
+TEST(Models, VggPoolsOnceMoreAt64Pixels) {
+  Params params;
+  const auto network = find_model("vgg8_cifar").make(Scope(params), 0);
+  params.allocate(Device::cpu, DType::f32, 1, true);
+  for (const auto& [size, last] : {std::pair(32, 4), std::pair(64, 4)}) {
+    std::vector<Var> stages;
+    network->features(Var(random_tensor({1, size, size, 3}, DType::f32, Device::cpu, 1)), Mode::eval, &stages);
+    EXPECT_EQ(stages[3].shape()[1], size / 8);
+    EXPECT_EQ(stages[4].shape()[1], last);
   }
 }
 

@@ -30,7 +30,8 @@ TEST(Cli, VersionAndHelp) {
   EXPECT_TRUE(contains(run("--version").out, "coss 0."));
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* name : {"train", "eval", "embed", "mine", "models", "inspect", "draw", "bench", "doctor"}) {
+  for (const char* name :
+       {"train", "eval", "embed", "mine", "models", "inspect", "convert", "draw", "bench", "doctor"}) {
     EXPECT_TRUE(contains(help.out, name)) << name;
     const Outcome own = run(std::string(name) + " --help");
     EXPECT_EQ(own.code, 0) << name;
@@ -38,7 +39,7 @@ TEST(Cli, VersionAndHelp) {
     EXPECT_TRUE(own.err.empty()) << name << ": " << own.err;
   }
   for (const char* name :
-       {"train", "eval knn", "eval linear", "eval classify", "embed", "mine", "models", "inspect", "draw"})
+       {"train", "eval knn", "eval linear", "eval classify", "embed", "mine", "models", "inspect", "convert", "draw"})
     EXPECT_TRUE(contains(run(std::string(name) + " --help").out, "Example:\n  coss ")) << name;
   EXPECT_TRUE(contains(run("train --help").out, "schedule.learning_rate = "));
 }

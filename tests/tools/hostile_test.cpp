@@ -77,6 +77,17 @@ std::string half(const std::string& path) {
   return bytes.substr(0, bytes.size() / 2);
 }
 
+// The first block of a tar archive; `size` is written as it stands.
+std::string tar_header(const std::string& name, const std::string& size) {
+  std::string block(512, '\0');
+  block.replace(0, name.size(), name).replace(124, size.size(), size).replace(148, 8, 8, ' ').replace(257, 5, "ustar");
+  unsigned sum = 0;
+  for (char c : block) sum += uint8_t(c);
+  for (size_t i = 6; i-- > 0; sum /= 8) block[148 + i] = char('0' + sum % 8);
+  block[154] = '\0';
+  return block;
+}
+
 const std::string kEval = "eval knn --batch 8 --threads 2 --k 1 --model resnet20_cifar ";
 
 TEST(Hostile, Checkpoints) {
@@ -85,13 +96,20 @@ TEST(Hostile, Checkpoints) {
   // A pickle that would call os.system, in the legacy container's clothes and bare.
   const std::string calls_system = std::string("\x80\x02") + "cos\nsystem\nX\x04\0\0\0true\x85R.";
   const std::string magic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e", 15);
-  const std::string legacy = magic + std::string("\x80\x02M\xe9\x03.\x80\x02}q\x00.", 13) + calls_system;
+  const std::string start = magic + std::string("\x80\x02M\xe9\x03.\x80\x02}q\x00.", 13);
+  // An instance of a class whose state only its code would understand.
+  const std::string instance = std::string("cos\nsystem\n)\x81X\x04\0\0\0trueb.", 24);
   for (const auto& [name, bytes] : std::vector<std::pair<std::string, std::string>>{
            {"empty.pth", ""},
            {"half.safetensors", good.substr(0, good.size() / 2)},
            {"huge_header.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + "{}"},
            {"text.pth", "these are not the weights you are looking for"},
-           {"system.pth", legacy},
+           {"system.pth", start + calls_system},
+           {"instance.pth", start + instance},
+           {"huge_member.pth", tar_header("storages", "77777777777")},
+           {"no_members.pth", tar_header("letter.txt", "0")},
+           {"cut.npz", half(test::golden_path("formats/stored.npz"))},
+           {"cut.npy", half(test::golden_path("formats/c_order.npy"))},
            {"bare_pickle.pth", calls_system},
            {"zip.pth", std::string("PK\x03\x04", 4) + std::string(100, '\x07')}}) {
     const std::string path = spoiled(name, bytes);

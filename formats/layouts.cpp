@@ -1,0 +1,390 @@
+// Finding a network in a file: every possible place and spelling is tried, and the one that fits most tensors wins.
+#include "formats/layouts.h"
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <set>
+#include <string_view>
+
+#include "engine/check.h"
+#include "engine/text.h"
+
+namespace coss {
+namespace {
+
+constexpr const char* kWrappers[] = {"module.", "_orig_mod."};  // DistributedDataParallel, torch.compile
+constexpr size_t kMostWrappers = 4;                             // at one place
+constexpr size_t kMostPlaces = 256;                             // tried in one file
+
+// A place in a file: what stands in front of the names, and the container and prefix that it is made of.
+struct Place {
+  std::string text;
+  std::string container, prefix;
+};
+
+bool starts_with_piece(const std::string& text, const std::string& piece) {
+  return text.compare(0, piece.size(), piece) == 0;
+}
+
+// True when `part` is in `name` and begins at one of its dots.
+bool has_part(const std::string& name, const std::string& part) {
+  for (size_t at = name.find(part); at != std::string::npos; at = name.find(part, at + 1)) {
+    if (at == 0 || name[at - 1] == '.') return true;
+  }
+  return false;
+}
+
+// "layer3.4.conv2.weight" -> {"layer3", "4", "conv2", "weight"}
+std::vector<std::string> parts_of(const std::string& name) {
+  std::vector<std::string> parts{""};
+  for (char c : name) {
+    if (c == '.') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+std::string joined(const std::vector<std::string>& parts, size_t from) {
+  std::string text;
+  for (size_t i = from; i < parts.size(); ++i) text += "." + parts[i];
+  return text;
+}
+
+// 3 for "conv3" with the stem "conv"; 0 when it is no such name.
+int numbered(const std::string& text, const std::string& stem) {
+  const bool fits = text.size() == stem.size() + 1 && starts_with_piece(text, stem) && std::isdigit(text.back());
+  return fits ? text.back() - '0' : 0;
+}
+
+// Each of these gives the spelling of a torchvision name, or "" for a name that the layout does not have.
+std::string spelled_children(const std::string& name) {
+  const std::vector<std::string> parts = parts_of(name);
+  if (parts[0] == "conv1") return "0" + joined(parts, 1);
+  if (parts[0] == "bn1") return "1" + joined(parts, 1);
+  if (parts[0] == "fc") return name;
+  const int stage = numbered(parts[0], "layer");
+  return stage > 0 ? std::to_string(stage + 3) + joined(parts, 1) : "";  // 2 and 3 are relu and pooling
+}
+
+std::string spelled_simclr_v2(const std::string& name) {
+  const std::vector<std::string> parts = parts_of(name);
+  if (parts[0] == "conv1") return "net.0.0" + joined(parts, 1);
+  if (parts[0] == "bn1") return "net.0.1.0" + joined(parts, 1);
+  if (parts[0] == "fc") return name;
+  const int stage = numbered(parts[0], "layer");
+  if (stage == 0 || parts.size() < 4) return "";
+  const std::string block = "net." + std::to_string(stage) + ".blocks." + parts[1];
+  if (parts[2] == "downsample") {
+    return block + (parts[3] == "0" ? ".projection.shortcut" : ".projection.bn.0") + joined(parts, 4);
+  }
+  const int conv = numbered(parts[2], "conv"), norm = numbered(parts[2], "bn");
+  if (conv > 0) return block + ".net." + std::to_string(2 * conv - 2) + joined(parts, 3);
+  if (norm > 0) return block + ".net." + std::to_string(2 * norm - 1) + ".0" + joined(parts, 3);
+  return "";
+}
+
+std::string spelled_timm_mobilenet2(const std::string& name) {
+  constexpr int kBlocks[] = {1, 2, 3, 4, 3, 3, 1};  // of each stage
+  const std::vector<std::string> parts = parts_of(name);
+  if (parts[0] == "classifier") return parts.size() == 3 ? "classifier." + parts[2] : "";
+  if (parts[0] != "features" || parts.size() < 4 || parts[1].empty() || parts[1].size() > 2) return "";
+  if (!std::all_of(parts[1].begin(), parts[1].end(), [](unsigned char c) { return std::isdigit(c); })) return "";
+  int block = std::stoi(parts[1]) - 1;
+  const bool norm = parts[2] == "1";
+  if (block < 0) return (norm ? "bn1" : "conv_stem") + joined(parts, 3);
+  if (parts[2] != "conv") return (norm ? "bn2" : "conv_head") + joined(parts, 3);
+  size_t stage = 0;
+  while (stage < std::size(kBlocks) && block >= kBlocks[stage]) block -= kBlocks[stage++];
+  // torchvision groups a convolution with its norm, but for the last: conv.0.0, conv.0.1, …, conv.k, conv.k+1.
+  const bool grouped = parts.size() == 6;
+  const std::vector<std::string> names =
+      stage == 0 ? std::vector<std::string>{"conv_dw", "bn1", "conv_pw", "bn2"}
+                 : std::vector<std::string>{"conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"};
+  const size_t groups = names.size() / 2 - 1, group = size_t(parts[3][0] - '0');
+  const size_t at = grouped ? 2 * group + size_t(parts[4] == "1") : 2 * groups + (group - groups);
+  if (at >= names.size()) return "";
+  return "blocks." + std::to_string(stage) + "." + std::to_string(block) + "." + names[at] +
+         joined(parts, grouped ? 5 : 4);
+}
+
+std::string spelled(NameRule rule, const std::string& name) {
+  switch (rule) {
+    case NameRule::same:
+      return name;
+    case NameRule::children:
+      return spelled_children(name);
+    case NameRule::simclr_v2:
+      return spelled_simclr_v2(name);
+    case NameRule::timm_mobilenet2:
+      return spelled_timm_mobilenet2(name);
+  }
+  return "";
+}
+
+bool fits(const std::vector<int64_t>& wanted, const std::vector<int64_t>& shape) {
+  return std::equal(wanted.begin(), wanted.end(), shape.begin(), shape.end(),
+                    [](int64_t want, int64_t have) { return want == have || want < 0; });
+}
+
+std::string wanted_text(const WantedTensor& want) {
+  std::string text = shape_text(want.shape);
+  if (const size_t any = text.find("-1"); any != std::string::npos) text.replace(any, 2, "any");
+  return want.name + " " + text;
+}
+
+// Every place that some name of the file is at: container, wrappers, prefix, wrappers.
+class Places {
+ public:
+  explicit Places(const TensorFile& file) {
+    for (const FileTensor& tensor : file.tensors()) names_.insert(tensor.name);
+    for (const std::string& container : column(&Layout::container)) {
+      const std::string start = container.empty() ? "" : container + ".";
+      for (const std::string& wrapped : with_wrappers(start)) {
+        for (const std::string& prefix : column(&Layout::prefix)) {
+          const std::string inner = prefix.empty() ? wrapped : wrapped + prefix + ".";
+          if (prefix.empty()) {
+            add(wrapped, container, prefix);
+          } else {
+            for (const std::string& place : with_wrappers(inner)) add(place, container, prefix);
+          }
+        }
+      }
+    }
+  }
+  std::vector<Place> found;
+
+ private:
+  // The words of a column of the table, "" first, each once.
+  static std::vector<std::string> column(const char* Layout::*member) {
+    std::vector<std::string> words{""};
+    for (const Layout& layout : layouts()) {
+      if (std::find(words.begin(), words.end(), layout.*member) == words.end()) words.emplace_back(layout.*member);
+    }
+    return words;
+  }
+  bool used(const std::string& start) const {
+    const auto first = names_.lower_bound(start);
+    return first != names_.end() && starts_with_piece(*first, start);
+  }
+  std::vector<std::string> with_wrappers(const std::string& start) const {
+    std::vector<std::string> texts;
+    if (!used(start)) return texts;
+    texts.push_back(start);
+    for (size_t depth = 0, at = 0; depth < kMostWrappers; ++depth) {
+      const size_t end = texts.size();
+      for (; at < end; ++at) {
+        for (const char* wrapper : kWrappers) {
+          if (used(texts[at] + wrapper)) texts.push_back(texts[at] + wrapper);
+        }
+      }
+    }
+    return texts;
+  }
+  void add(const std::string& text, const std::string& container, const std::string& prefix) {
+    if (found.size() < kMostPlaces) found.push_back({text, container, prefix});
+  }
+
+  std::set<std::string> names_;
+};
+
+// A released file may hold the inner dictionary alone; without a prefix only the usual container goes without saying.
+bool is_at(const Layout& layout, const Place& place) {
+  if (place.prefix != layout.prefix) return false;
+  const bool bare = place.container.empty() && (!place.prefix.empty() || layout.container == std::string("state_dict"));
+  return bare || place.container == layout.container;
+}
+
+// The first line of the table that explains what was found; the same text may be a container or a prefix.
+const Layout* line_of(const TensorFile& file, const Places& places, const std::string& text, NameRule rule) {
+  for (const Layout& layout : layouts()) {
+    if (!layout.mark || layout.rule != rule) continue;
+    const bool there = std::any_of(places.found.begin(), places.found.end(),
+                                   [&](const Place& place) { return place.text == text && is_at(layout, place); });
+    const bool marked = layout.mark[0] == '\0' ||
+                        std::any_of(file.tensors().begin(), file.tensors().end(),
+                                    [&](const FileTensor& tensor) { return has_part(tensor.name, layout.mark); });
+    if (there && marked) return &layout;
+  }
+  return nullptr;
+}
+
+void list_unexpected(const TensorFile& file, LayoutMatch& match, const std::set<std::string>& used) {
+  for (const FileTensor& tensor : file.tensors()) {
+    if (is_batch_counter(tensor.name) || used.count(tensor.name)) continue;
+    match.unexpected.push_back(tensor.name + " " + shape_text(tensor.shape));
+  }
+}
+
+LayoutMatch collect(const TensorFile& file, const std::vector<WantedTensor>& wanted, const Place& place,
+                    NameRule rule) {
+  LayoutMatch match;
+  match.prefix = place.text;
+  std::set<std::string> used;
+  for (const WantedTensor& want : wanted) {
+    const std::string name = spelled(rule, want.name);
+    const FileTensor* tensor = name.empty() ? nullptr : file.find(place.text + name);
+    const bool good = tensor && fits(want.shape, tensor->shape);
+    match.tensors.push_back(good ? tensor : nullptr);
+    match.required += !want.optional;
+    match.matched += good;
+    match.matched_required += good && !want.optional;
+    if (tensor) used.insert(tensor->name);
+    if (!tensor) match.missing.push_back(wanted_text(want));
+    if (tensor && !good) {
+      match.mismatched.push_back(wanted_text(want) + " is " + shape_text(tensor->shape) + " in the file");
+    }
+  }
+  list_unexpected(file, match, used);
+  return match;
+}
+
+// The last part of a name: "weight", "running_mean".
+std::string_view kind_of(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  return std::string_view(name).substr(dot == std::string::npos ? 0 : dot + 1);
+}
+
+// True when the wanted tensors stand at `row` from `first` on, in their order.
+bool stands_at(const std::vector<const FileTensor*>& row, size_t first,
+               const std::vector<const WantedTensor*>& wanted) {
+  if (row.size() - first < wanted.size()) return false;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const FileTensor& tensor = *row[first + i];
+    if (!fits(wanted[i]->shape, tensor.shape) || kind_of(tensor.name) != kind_of(wanted[i]->name)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool is_batch_counter(const std::string& name) { return kind_of(name) == "num_batches_tracked"; }
+
+std::string LayoutMatch::layout_name() const {
+  if (by_order) return "order and shapes";
+  return layout ? layout->name : "unlisted";
+}
+
+const Normalisation& LayoutMatch::normalisation() const {
+  static constexpr Normalisation kImagenet{};
+  return layout ? layout->normalisation : kImagenet;
+}
+
+LayoutMatch match_names(const TensorFile& file, const std::vector<WantedTensor>& wanted, const std::string& from) {
+  const std::vector<std::string> known = layout_names();
+  COSS_CHECK(from == "auto" || std::find(known.begin(), known.end(), from) != known.end(),
+             unknown_name("layout", from, known));
+  constexpr NameRule kRules[] = {NameRule::same, NameRule::children, NameRule::simclr_v2, NameRule::timm_mobilenet2};
+  std::pair<int64_t, int64_t> best{-1, -1};
+  Place chosen;
+  NameRule chosen_rule = NameRule::same;
+  const Layout* asked = nullptr;
+  const Places places(file);
+  for (NameRule rule : kRules) {
+    std::vector<std::pair<std::string, const WantedTensor*>> names;
+    for (const WantedTensor& want : wanted) {
+      if (std::string name = spelled(rule, want.name); !want.optional && !name.empty()) {
+        names.emplace_back(std::move(name), &want);
+      }
+    }
+    for (const Place& place : places.found) {
+      const Layout* line = nullptr;
+      for (const Layout& layout : layouts()) {
+        if (!line && from == layout.name && layout.rule == rule && is_at(layout, place)) line = &layout;
+      }
+      if (from != "auto" && !line) continue;
+      std::pair<int64_t, int64_t> score{0, 0};  // of the right shape; of the right name
+      for (const auto& [name, want] : names) {
+        const FileTensor* tensor = file.find(place.text + name);
+        score.second += tensor != nullptr;
+        score.first += tensor && fits(want->shape, tensor->shape);
+      }
+      if (score <= best) continue;
+      best = score;
+      chosen = place;
+      chosen_rule = rule;
+      asked = line;
+    }
+  }
+  LayoutMatch match = collect(file, wanted, chosen, chosen_rule);
+  match.layout = asked ? asked : line_of(file, places, chosen.text, chosen_rule);
+  return match;
+}
+
+LayoutMatch match_order(const TensorFile& file, const std::vector<WantedTensor>& wanted) {
+  LayoutMatch match;
+  match.by_order = true;
+  match.tensors.resize(wanted.size(), nullptr);
+  std::vector<const WantedTensor*> needed;
+  std::vector<size_t> needed_at;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i].optional) continue;
+    needed.push_back(&wanted[i]);
+    needed_at.push_back(i);
+  }
+  match.required = int64_t(needed.size());
+  std::vector<const FileTensor*> row;
+  for (const FileTensor& tensor : file.tensors()) {
+    if (!is_batch_counter(tensor.name)) row.push_back(&tensor);
+  }
+  std::optional<size_t> first;
+  for (size_t at = 0; !needed.empty() && at < row.size(); ++at) {
+    if (!stands_at(row, at, needed)) continue;
+    if (first) return match;  // two places: a guess would be as good as none
+    first = at;
+  }
+  if (!first) return match;
+
+  std::set<std::string> used;
+  const LayoutMatch named = match_names(file, wanted);
+  for (size_t i = 0; i < needed.size(); ++i) {
+    const FileTensor* by_name = named.tensors[needed_at[i]];
+    if (by_name && by_name != row[*first + i]) return match;
+  }
+  for (size_t i = 0; i < needed.size(); ++i) {
+    match.tensors[needed_at[i]] = row[*first + i];
+    used.insert(row[*first + i]->name);
+  }
+  match.matched = match.matched_required = match.required;
+  // What is optional follows the rest (a classifier), or is left out.
+  size_t next = *first + needed.size();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i].optional) continue;
+    if (next < row.size() && stands_at(row, next, {&wanted[i]})) {
+      match.tensors[i] = row[next];
+      used.insert(row[next++]->name);
+      ++match.matched;
+    } else {
+      match.missing.push_back(wanted_text(wanted[i]));
+    }
+  }
+  list_unexpected(file, match, used);
+  return match;
+}
+
+LayoutMatch match_layout(const TensorFile& file, const std::vector<WantedTensor>& wanted, const std::string& from) {
+  LayoutMatch named = match_names(file, wanted, from);
+  if (named.complete() || from != "auto") return named;
+  LayoutMatch ordered = match_order(file, wanted);
+  return ordered.matched > 0 ? ordered : named;
+}
+
+std::vector<std::pair<std::string, const FileTensor*>> head_tensors(const TensorFile& file, const LayoutMatch& match) {
+  std::vector<std::pair<std::string, const FileTensor*>> found;
+  if (!match.layout || match.layout->head[0] == '\0') return found;
+  // From the backbone outwards: "teacher.module.backbone.", "teacher.module.", "teacher.", "".
+  for (std::string parent = match.prefix;;) {
+    const std::string start = parent + match.layout->head + ".";
+    for (const FileTensor& tensor : file.tensors()) {
+      if (starts_with_piece(tensor.name, start)) found.emplace_back(tensor.name.substr(start.size()), &tensor);
+    }
+    if (!found.empty() || parent.empty()) return found;
+    const size_t dot = parent.size() < 2 ? std::string::npos : parent.rfind('.', parent.size() - 2);
+    parent = dot == std::string::npos ? "" : parent.substr(0, dot + 1);
+  }
+}
+
+}  // namespace coss

@@ -1,0 +1,44 @@
+// Conv: registration, the training path, and the frozen path, whose epilogue adds the residual.
+#include "layers/conv.h"
+
+#include "autograd/ops.h"
+
+namespace coss {
+
+void add_conv_weight(const Scope& scope, const std::string& name, const ConvOptions& options, Var* weight,
+                     Tensor* master) {
+  const auto& [in, out, window, conv, fan] = options;
+  COSS_ASSERT(!conv.depthwise || in == out);
+  const int64_t in_of_one = conv.depthwise ? 1 : in / conv.groups;
+  const Shape shape = conv.depthwise ? Shape{window, window, out} : Shape{out, window, window, in_of_one};
+  const Init init = Init::kaiming_normal(window * window * (fan == Fan::out ? out : in_of_one));
+  scope.params().add_weight(scope.name(name + ".weight"), shape,
+                            conv.depthwise ? FileLayout::depthwise : FileLayout::conv, init, weight, master);
+}
+
+int64_t conv_macs(const ConvOptions& options, Extent& extent) {
+  const auto& [in, out, window, conv, fan] = options;
+  extent.height = conv.out_size(extent.height, window);
+  extent.width = conv.out_size(extent.width, window);
+  const int64_t per_output = window * window * (conv.depthwise ? 1 : in / conv.groups);
+  return extent.height * extent.width * out * per_output;
+}
+
+Conv::Conv(const Scope& scope, const std::string& name, const ConvOptions& options) : options_(options) {
+  add_conv_weight(scope, name, options, &weight_);
+}
+
+Var Conv::operator()(const Var& x, Mode mode, const Var& residual) {
+  if (mode == Mode::train) {
+    const Var y = conv2d(options_.conv, x, weight_);
+    return residual.empty() ? y : add(y, residual);
+  }
+  if (no_bias_.empty()) {
+    const Device device = x.value.device();
+    no_bias_ = Tensor({options_.out}, accumulator_of(x.value.dtype()), device);
+    kernels(device).fill(context(device), 0, no_bias_);
+  }
+  return Var(conv2d_bias_act(options_.conv, Activation::none, x.value, weight_.value, no_bias_, residual.value));
+}
+
+}  // namespace coss

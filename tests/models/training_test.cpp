@@ -1,0 +1,64 @@
+// One network of each family learns a few images by heart, in every compute dtype of the CPU.
+#include <gtest/gtest.h>
+
+#include "autograd/ops.h"
+#include "layers/optimizer.h"
+#include "models/network.h"
+#include "tests/support/support.h"
+
+namespace coss::test {
+namespace {
+
+constexpr int64_t kImages = 16, kClasses = 4;
+
+// Cross-entropy in train mode before each of a few updates.
+std::vector<double> losses_of(const std::string& name, DType dtype, int64_t size, float rate) {
+  Params params;
+  const auto network = find_model(name).make(Scope(params), kClasses);
+  params.allocate(Device::cpu, dtype, 1);
+  const Var images(random_tensor({kImages, size, size, 3}, dtype, Device::cpu, 1));
+  std::vector<int32_t> classes;
+  for (int32_t i = 0; i < kImages; ++i) classes.push_back(i % int32_t(kClasses));
+  const Tensor labels = Tensor::from(classes, {kImages}, Device::cpu);
+  const auto optimizer = make_optimizer({}, params);
+  std::vector<float> scalars(kScalarCount, 0);
+  scalars[kLearningRate] = rate;
+  scalars[kGradScale] = 1;
+  std::vector<double> losses;
+  for (int64_t step = 0; step < 10; ++step) {
+    scalars[kStep] = float(step + 1);
+    const Tensor counter = Tensor::from(std::vector<int64_t>{step}, {1}, Device::cpu);
+    Tape tape;
+    const Var features = network->features(images, Mode::train);
+    const Var loss = cross_entropy(network->logits(features, Mode::train, counter), labels);
+    losses.push_back(loss.value.to_doubles()[0]);
+    tape.backward(loss);
+    optimizer->step(params, Tensor::from(scalars, {kScalarCount}, Device::cpu));
+  }
+  return losses;
+}
+
+struct Case {
+  const char* name;
+  int64_t size;  // small, for speed
+  float rate;    // few images and wide features want a small one
+};
+
+class Learning : public testing::TestWithParam<Case> {};
+
+TEST_P(Learning, LossFalls) {
+  const Case& c = GetParam();
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const std::vector<double> losses = losses_of(c.name, dtype, c.size, c.rate);
+    EXPECT_LT(losses.back(), 0.7 * losses.front()) << name_of(dtype);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Learning,
+                         testing::Values(Case{"resnext50_32x4d", 32, 0.005f}, Case{"resnet20_cifar", 16, 0.02f},
+                                         Case{"resnet8x4", 16, 0.02f}, Case{"wrn_16_2", 16, 0.02f},
+                                         Case{"vgg8_cifar", 16, 0.02f}, Case{"mobilenet_v2", 32, 0.02f}),
+                         [](const auto& each) { return std::string(each.param.name); });
+
+}  // namespace
+}  // namespace coss::test
