@@ -22,7 +22,24 @@ void dispatch(const char* kernel, DType dtype, Body&& body) {
   }
 }
 
-// The same for a pair: body.operator()<X, Y>().
+// body.operator()<T>() for every element type.
+template <class Body>
+void dispatch_any(const char* kernel, DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::f64:
+      return body.template operator()<double>();
+    case DType::i32:
+      return body.template operator()<int32_t>();
+    case DType::i64:
+      return body.template operator()<int64_t>();
+    case DType::u8:
+      return body.template operator()<uint8_t>();
+    default:
+      return dispatch(kernel, dtype, body);
+  }
+}
+
+// The compute dtypes of a pair: body.operator()<X, Y>().
 template <class Body>
 void dispatch(const char* kernel, DType x, DType y, Body&& body) {
   dispatch(kernel, x, [&]<class X>() { dispatch(kernel, y, [&]<class Y>() { body.template operator()<X, Y>(); }); });

@@ -16,23 +16,6 @@ void for_each_vector(int64_t count, int64_t bytes, Body&& body) {
   parallel_ranges(count, 64, bytes, [&](int64_t begin, int64_t end) { for_vectors(begin, end, body); });
 }
 
-// The dtypes without vector code.
-template <class Body>
-void dispatch_any(DType dtype, Body&& body) {
-  switch (dtype) {
-    case DType::f64:
-      return body.template operator()<double>();
-    case DType::i32:
-      return body.template operator()<int32_t>();
-    case DType::i64:
-      return body.template operator()<int64_t>();
-    case DType::u8:
-      return body.template operator()<uint8_t>();
-    default:
-      return dispatch("cast", dtype, body);
-  }
-}
-
 template <class T>
 constexpr bool kComputes = sizeof(T) == 2 || std::is_same_v<T, float>;
 
@@ -65,7 +48,7 @@ void dropout(const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor
 }  // namespace
 
 void fill(Context&, double value, Tensor& y) {
-  dispatch_any(y.dtype(), [&]<class T>() {
+  dispatch_any("fill", y.dtype(), [&]<class T>() {
     T* out = y.mutable_data<T>();
     const T element = converted<T>(value);
     parallel_ranges(y.numel(), 64, sizeof(T),
@@ -75,8 +58,8 @@ void fill(Context&, double value, Tensor& y) {
 
 void cast(Context&, const Tensor& x, Tensor& y) {
   COSS_ASSERT(x.numel() == y.numel());
-  dispatch_any(x.dtype(), [&]<class X>() {
-    dispatch_any(y.dtype(), [&]<class Y>() {
+  dispatch_any("cast", x.dtype(), [&]<class X>() {
+    dispatch_any("cast", y.dtype(), [&]<class Y>() {
       const X* in = x.data<X>();
       Y* out = y.mutable_data<Y>();
       if constexpr (kComputes<X> && kComputes<Y>) {

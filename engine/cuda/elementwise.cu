@@ -16,23 +16,6 @@ constexpr int kThreads = 256;
 
 // --- any type --------------------------------------------------------------------------------------------------------
 
-// body.operator()<T>() for every element type.
-template <class Body>
-void dispatch_any(const char* kernel, DType dtype, Body&& body) {
-  switch (dtype) {
-    case DType::f64:
-      return body.template operator()<double>();
-    case DType::i32:
-      return body.template operator()<int32_t>();
-    case DType::i64:
-      return body.template operator()<int64_t>();
-    case DType::u8:
-      return body.template operator()<uint8_t>();
-    default:
-      return dispatch(kernel, dtype, body);
-  }
-}
-
 // The 16-bit types convert from and to float only.
 template <class Y, class X>
 __device__ inline Y converted(X value) {
