@@ -14,8 +14,6 @@ namespace {
 constexpr int64_t kThreads = 256;
 constexpr int kRowsEach = 4;  // rows of one thread, loaded before the first is stored
 
-bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 // How a block's threads lie over the matrix: `columns` beside each other, below each other what is left of kThreads.
 // `groups` are the vectors of a row.
 struct Tiling {

@@ -63,6 +63,9 @@ __device__ T from_float(float x) {
 
 __extension__ typedef unsigned __int128 uint128_t;
 
+// Whether 16-byte accesses at p are allowed; null is.
+inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+
 // 16 bytes, or fewer where N elements are fewer.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {

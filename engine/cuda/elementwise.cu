@@ -80,8 +80,9 @@ struct Cast {
   }
 };
 
-template <class T>
-struct Add {
+// y = F::of(a, b)
+template <class F, class T>
+struct Binary {
   static constexpr int kItems = kFlatItems<T>;
   const T *a, *b;
   T* y;
@@ -96,11 +97,19 @@ struct Add {
   }
   template <bool kWhole>
   __device__ void write(int64_t i, int n, const Items& items) const {
-    float sum[kItems];
+    float value[kItems];
     COSS_UNROLL
-    for (int j = 0; j < kItems; ++j) sum[j] = items.a[j] + items.b[j];
-    put<kWhole>(y + i, n, sum);
+    for (int j = 0; j < kItems; ++j) value[j] = F::of(items.a[j], items.b[j]);
+    put<kWhole>(y + i, n, value);
   }
+};
+struct Plus {
+  static __device__ float of(float a, float b) { return a + b; }
+};
+// dy where the activation, whose output is y, passes it.
+template <Activation kAct>
+struct Passed {
+  static __device__ float of(float y, float dy) { return passes_gradient<kAct>(y) ? dy : 0.0f; }
 };
 
 template <class X, class Y>
@@ -169,29 +178,6 @@ struct ActivationForward {
     COSS_UNROLL
     for (int j = 0; j < kItems; ++j) value[j] = activated<kAct>(items.x[j]);
     put<kWhole>(y + i, n, value);
-  }
-};
-
-template <Activation kAct, class T>
-struct ActivationBackward {
-  static constexpr int kItems = kFlatItems<T>;
-  const T *y, *dy;
-  T* dx;
-  struct Items {
-    float y[kItems], dy[kItems];
-  };
-  bool aligned() const { return flat_aligned<kItems>(y, dy, dx); }
-  template <bool kWhole>
-  __device__ void read(int64_t i, int n, Items& items) const {
-    get<kWhole>(y + i, n, items.y);
-    get<kWhole>(dy + i, n, items.dy);
-  }
-  template <bool kWhole>
-  __device__ void write(int64_t i, int n, const Items& items) const {
-    float value[kItems];
-    COSS_UNROLL
-    for (int j = 0; j < kItems; ++j) value[j] = passes_gradient<kAct>(items.y[j]) ? items.dy[j] : 0.0f;
-    put<kWhole>(dx + i, n, value);
   }
 };
 
@@ -276,7 +262,7 @@ void cast(Context& ctx, const Tensor& x, Tensor& y) {
 void add(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) {
   if (y.numel() == 0) return;
   dispatch("add", y.dtype(), [&]<class T>() {
-    run_flat(ctx, "add", y.numel(), Add<T>{a.data<T>(), b.data<T>(), y.mutable_data<T>()});
+    run_flat(ctx, "add", y.numel(), Binary<Plus, T>{a.data<T>(), b.data<T>(), y.mutable_data<T>()});
   });
 }
 
@@ -308,7 +294,7 @@ void activation_backward(Context& ctx, Activation kind, const Tensor& y, const T
   dispatch("activation", y.dtype(), [&]<class T>() {
     dispatch(kind, [&]<Activation kAct>() {
       run_flat(ctx, "activation_backward", y.numel(),
-               ActivationBackward<kAct, T>{y.data<T>(), dy.data<T>(), dx.mutable_data<T>()});
+               Binary<Passed<kAct>, T>{y.data<T>(), dy.data<T>(), dx.mutable_data<T>()});
     });
   });
 }

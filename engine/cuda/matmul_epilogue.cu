@@ -39,8 +39,6 @@ __global__ void __launch_bounds__(kThreads)
     store_part(y + at, n, v);
 }
 
-bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 template <class X, class T>
 void run(Context& ctx, Activation activation, float beta, const X* x, const float* bias, int64_t rows, int64_t columns,
          T* y) {

@@ -322,7 +322,7 @@ __global__ void __launch_bounds__(kSearchThreads) list_doubtful(const int32_t* c
 
 Tensor scratch(Shape shape, DType dtype) { return Tensor(shape, dtype, Device::cuda); }
 int64_t rounded_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-bool aligned(const void* p, int64_t depth) { return depth % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+bool aligned(const void* p, int64_t depth) { return depth % 4 == 0 && cuda::aligned(p); }
 
 // The searches of at most scheme.pass_rows queries at a time. Its memory is of the pool, which keeps it for the next
 // call; the workspace is the matrix product's.

@@ -20,7 +20,7 @@ constexpr int kBackwardBlocks = 3;                    // three numbers a channel
 constexpr int kApplyWidth = 32;             // vectors side by side, at most: 512 bytes of a row of 16-bit elements
 constexpr int64_t kOwnSumBytes = 32 << 10;  // partial sums that a block of the second pass adds up itself
 
-bool aligned(const Tensor& x) { return x.empty() || reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
+bool aligned(const Tensor& x) { return x.empty() || cuda::aligned(x.raw()); }
 
 // y = act(x * factor + offset + residual)
 struct Forward {

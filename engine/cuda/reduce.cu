@@ -9,8 +9,6 @@ namespace coss::cuda {
 
 namespace {
 
-bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 // beta * y, where beta == 0 overwrites whatever the memory held.
 __device__ inline double kept(float beta, const float* y) { return beta == 0 ? 0 : double(beta) * double(*y); }
 
