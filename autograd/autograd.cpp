@@ -72,6 +72,17 @@ void accumulate_with(const Var& x, DType dtype, const std::function<void(float b
   }
 }
 
+Tensor begin_sum(const Var& x) {
+  if (x.grad && x.grad->is_param) return x.grad->value;
+  Tensor zeros(x.shape(), x.value.dtype(), x.value.device());
+  kernels(zeros).fill(context(zeros.device()), 0, zeros);
+  return zeros;
+}
+
+void end_sum(const Var& x, const Tensor& sum) {
+  if (x.grad && !x.grad->is_param) accumulate(x, sum);
+}
+
 Tape::Backward scaled_gradient(const Var& x, Tensor dx) {
   return [x = grad_only(x), dx = std::move(dx)](const Tensor& dy) mutable {
     kernels(dx).scale(context(dx.device()), dy, dx);

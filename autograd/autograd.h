@@ -82,6 +82,10 @@ void accumulate(const Var& x, const Tensor& g);
 // The same for kernels that can add: write(beta, target) computes target = beta * target + gradient. A parameter's
 // target is its place in the flat buffer, else a new tensor of x's shape and the given dtype.
 void accumulate_with(const Var& x, DType dtype, const std::function<void(float beta, Tensor& target)>& write);
+// The same for kernels that add to several gradients at once: where they add (a parameter's place, else zeros like x),
+// and what is to be done with it afterwards.
+Tensor begin_sum(const Var& x);
+void end_sum(const Var& x, const Tensor& sum);
 // The backward of a loss (1) whose forward has computed the gradient dx of its input x as well: dx times the loss's.
 Tape::Backward scaled_gradient(const Var& x, Tensor dx);
 // x without its values: all that a backward needs of an input whose values it does not read.

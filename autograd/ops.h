@@ -15,11 +15,16 @@ Var scale(const Var& x, float factor);
 // are.
 Var widened(const Var& x);
 
-// x (N,I), w (O,I), bias (O) or empty -> (N,O)
-Var linear(const Var& x, const Var& w, const Var& bias);
+// Drops whole images (rows of the first axis) at random, with DropoutParams::rate: stochastic depth (arXiv 1603.09382).
+Var drop_path(DropoutParams p, const Tensor& step, const Var& x);
+// x (…,D) -> x / max(|x|, eps) over the last axis
+Var normalize_rows(float eps, const Var& x);
 
-// x (N,H,W,C), w (K,R,S,C/groups) or depthwise (R,S,C) -> (N,P,Q,K)
-Var conv2d(const ConvParams& p, const Var& x, const Var& w);
+// act(x w^T + bias): x (…,I), w (O,I), bias (O) or empty -> (…,O). One pass where no gradient is wanted.
+Var linear(const Var& x, const Var& w, const Var& bias, Activation act = Activation::none);
+
+// x (N,H,W,C), w (K,R,S,C/groups) or depthwise (R,S,C), bias (K) or empty -> (N,P,Q,K)
+Var conv2d(const ConvParams& p, const Var& x, const Var& w, const Var& bias = {});
 // Frozen: act(conv + bias + residual); records nothing. residual may be empty.
 Tensor conv2d_bias_act(const ConvParams& p, Activation act, const Tensor& x, const Tensor& w, const Tensor& bias,
                        const Tensor& residual);
@@ -29,8 +34,22 @@ Var norm_act(const NormParams& p, const Var& x, const Var& gamma, const Var& bet
              Tensor& running_mean, Tensor& running_var);
 
 Var max_pool(const PoolParams& p, const Var& x);                 // (N,H,W,C) -> (N,P,Q,C)
+Var avg_pool(const PoolParams& p, const Var& x);                 // padding counts as zeros
 Var mean_hw(const Var& x);                                       // (N,H,W,C) -> (N,C)
 Var shortcut_a(int64_t stride, int64_t channels, const Var& x);  // (N,H,W,C) -> (N,ceil(H/stride),…,channels)
+
+Var scale_channels(const Var& x, const Var& s);                  // (N,H,W,C) * (N,C)
+Var slice_channels(const Var& x, int64_t first, int64_t count);  // (…,C) -> (…,count)
+Var concat_channels(const std::vector<Var>& parts);              // (…,C1), (…,C2), … -> (…,C1 + C2 + …)
+// As PyTorch's ChannelShuffle: channel i of group g becomes channel i * groups + g.
+Var shuffle_channels(const Var& x, int64_t groups);
+
+Var layer_norm(float eps, const Var& x, const Var& gamma, const Var& beta);  // over the last axis
+Var attention(const AttentionParams& p, const Var& qkv);                     // (N,T,3D) -> (N,Q,D)
+Var patches(int64_t size, const Var& x);                                     // (N,H,W,C) -> (N,T,size*size*C)
+// [first, x] + position; first (D) or (N,D) or empty, x (N,T,D), position (tokens of the result, D)
+Var join_tokens(const Var& first, const Var& x, const Var& position);
+Var mean_tokens(int64_t first, int64_t count, const Var& x);  // (N,T,D) -> (N,D)
 
 // Mean cross-entropy over rows; labels (N) i32, negative ones are skipped. -> (1) in accumulator dtype
 Var cross_entropy(const Var& logits, const Tensor& labels);

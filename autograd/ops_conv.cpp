@@ -1,4 +1,5 @@
 // Convolution, for training, and with bias, residual and activation as its epilogue, for frozen networks.
+#include "autograd/graph.h"
 #include "autograd/ops.h"
 
 namespace coss {
@@ -19,6 +20,7 @@ Shape checked_output(const char* op, const ConvParams& p, const Tensor& x, const
   COSS_CHECK(
       p.depthwise || channels % p.groups == 0,
       name + std::to_string(channels) + " output channels do not divide into " + std::to_string(p.groups) + " groups");
+  COSS_CHECK(!p.same || p.pad == 0, name + "SAME padding follows from the sizes: it takes no width of its own");
   const int64_t height = p.out_size(x.shape()[1], w.shape()[first]);
   const int64_t width = p.out_size(x.shape()[2], w.shape()[first + 1]);
   COSS_CHECK(height > 0 && width > 0,
@@ -28,13 +30,19 @@ Shape checked_output(const char* op, const ConvParams& p, const Tensor& x, const
 
 }  // namespace
 
-Var conv2d(const ConvParams& p, const Var& x, const Var& w) {
+Var conv2d(const ConvParams& p, const Var& x, const Var& w, const Var& bias) {
   const Shape shape = checked_output("conv2d", p, x.value, w.value);
   Context& ctx = context(x.value.device());
-  Var y = make_output(Tensor(shape, x.value.dtype(), ctx.device()), {&x, &w});
-  kernels(x.value).conv2d_forward(ctx, p, x.value, w.value, y.value);
+  COSS_CHECK(bias.empty() || bias.shape() == Shape{shape.back()},
+             "[conv2d] bias " + bias.shape().str() + " does not fit weight " + w.shape().str());
+  Var y = make_output(Tensor(shape, x.value.dtype(), ctx.device()), {&x, &w, &bias});
+  if (bias.empty()) {
+    kernels(x.value).conv2d_forward(ctx, p, x.value, w.value, y.value);
+  } else {
+    kernels(x.value).conv2d_bias_act(ctx, p, Activation::none, x.value, w.value, bias.value, {}, y.value);
+  }
   if (y.grad)
-    Tape::active()->record(y, [p, x, w](const Tensor& dy) {
+    Tape::active()->record(y, [p, x, w, bias = grad_only(bias)](const Tensor& dy) {
       Context& on = context(dy.device());
       accumulate_with(w, accumulator_of(dy.dtype()),
                       [&](float beta, Tensor& dw) { kernels(dy).conv2d_wgrad(on, p, x.value, dy, beta, dw); });
@@ -43,6 +51,9 @@ Var conv2d(const ConvParams& p, const Var& x, const Var& w) {
         kernels(dy).conv2d_dgrad(on, p, w.value, dy, dx);
         accumulate(x, dx);
       }
+      accumulate_with(bias, accumulator_of(dy.dtype()), [&](float beta, Tensor& db) {
+        kernels(dy).sum_rows(on, beta, dy.reshape({dy.shape().rows(), dy.shape().back()}), db);
+      });
     });
   return y;
 }
@@ -56,6 +67,7 @@ Tensor conv2d_bias_act(const ConvParams& p, Activation act, const Tensor& x, con
              "[conv2d_bias_act] residual " + residual.shape().str() + " is not shaped like the output " + shape.str());
   Tensor y(shape, x.dtype(), x.device());
   kernels(x).conv2d_bias_act(context(x.device()), p, act, x, w, bias, residual, y);
+  note(node::Conv{p, act}, {x, w, bias, residual}, y);
   return y;
 }
 

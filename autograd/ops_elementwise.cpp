@@ -1,4 +1,5 @@
-// Add, activation, dropout, scaling by a number, and f16 to f32.
+// Add, activation, dropout of elements and of whole images, scaling by a number, and f16 to f32.
+#include "autograd/graph.h"
 #include "autograd/ops.h"
 
 namespace coss {
@@ -9,6 +10,7 @@ Var add(const Var& a, const Var& b) {
   Context& ctx = context(a.value.device());
   Var y = make_output(Tensor(a.shape(), a.value.dtype(), ctx.device()), {&a, &b});
   kernels(a.value).add(ctx, a.value, b.value, y.value);
+  note(node::Add{}, {a.value, b.value}, y.value);
   if (y.grad)
     Tape::active()->record(y, [a = grad_only(a), b = grad_only(b)](const Tensor& dy) {
       accumulate(a, dy);
@@ -22,10 +24,12 @@ Var activation(Activation kind, const Var& x) {
   Context& ctx = context(x.value.device());
   Var y = make_output(Tensor(x.shape(), x.value.dtype(), ctx.device()), {&x});
   kernels(x.value).activation_forward(ctx, kind, x.value, y.value);
+  note(node::Act{kind}, {x.value}, y.value);
   if (y.grad)
-    Tape::active()->record(y, [kind, x = grad_only(x), y_value = y.value](Tensor dy) {
+    // The output tells where an activation clipped, and the next operation most likely keeps it anyway.
+    Tape::active()->record(y, [kind, x = grad_only(x), kept = clips(kind) ? y.value : x.value](Tensor dy) {
       Tensor dx = dy.unique() ? dy : Tensor(dy.shape(), dy.dtype(), dy.device());
-      kernels(dy).activation_backward(context(dy.device()), kind, y_value, dy, dx);
+      kernels(dy).activation_backward(context(dy.device()), kind, kept, dy, dx);
       dy = Tensor();
       accumulate(x, dx);
     });
@@ -47,6 +51,11 @@ Var dropout(const DropoutParams& p, const Tensor& step, const Var& x) {
       accumulate(x, dx);
     });
   return y;
+}
+
+Var drop_path(DropoutParams p, const Tensor& step, const Var& x) {
+  if (x.shape()[0] > 0) p.group = x.shape().numel() / x.shape()[0];
+  return dropout(p, step, x);
 }
 
 Var scale(const Var& x, float factor) {

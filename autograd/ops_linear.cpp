@@ -1,21 +1,33 @@
-// Linear: y = x w^T + bias.
+// Linear: y = act(x w^T + bias); all axes of x but the last are rows.
+#include "autograd/graph.h"
 #include "autograd/ops.h"
 
 namespace coss {
 
-Var linear(const Var& x, const Var& w, const Var& bias) {
-  COSS_CHECK(x.shape().rank == 2 && w.shape().rank == 2,
-             "[linear] input " + x.shape().str() + " and weight " + w.shape().str() + " must be matrices");
-  COSS_CHECK(x.shape()[1] == w.shape()[1], "[linear] input has " + std::to_string(x.shape()[1]) +
-                                               " columns, weight expects " + std::to_string(w.shape()[1]));
+namespace {
+
+// What a matrix product can do to its result on the way.
+bool fits_matmul(Activation act) { return clips(act) || act == Activation::gelu || act == Activation::quick_gelu; }
+
+}  // namespace
+
+Var linear(const Var& x, const Var& w, const Var& bias, Activation act) {
+  COSS_CHECK(x.shape().rank >= 2 && w.shape().rank == 2,
+             "[linear] input " + x.shape().str() + " must be (…,columns) and weight " + w.shape().str() + " a matrix");
+  COSS_CHECK(x.shape().back() == w.shape()[1], "[linear] input has " + std::to_string(x.shape().back()) +
+                                                   " columns, weight expects " + std::to_string(w.shape()[1]));
   COSS_CHECK(bias.empty() || bias.shape() == Shape{w.shape()[0]},
              "[linear] bias " + bias.shape().str() + " does not fit weight " + w.shape().str());
   COSS_CHECK(x.value.dtype() == w.value.dtype(),
              std::string("[linear] input is ") + name_of(x.value.dtype()) + ", weight is " + name_of(w.value.dtype()));
   const DType wide = accumulator_of(x.value.dtype());
   Context& ctx = context(x.value.device());
-  Var y = make_output(Tensor({x.shape()[0], w.shape()[0]}, x.value.dtype(), ctx.device()), {&x, &w, &bias});
-  kernels(x.value).matmul(ctx, {.transpose_b = true}, x.value, w.value, bias.value, y.value);
+  Shape shape = x.shape();
+  shape.dims[size_t(shape.rank - 1)] = w.shape()[0];
+  Var y = make_output(Tensor(shape, x.value.dtype(), ctx.device()), {&x, &w, &bias});
+  const Activation fused = !y.grad && fits_matmul(act) ? act : Activation::none;
+  kernels(x.value).matmul(ctx, {.transpose_b = true, .activation = fused}, x.value, w.value, bias.value, y.value);
+  note(node::Linear{fused}, {x.value, w.value, bias.value}, y.value);
   if (y.grad)
     Tape::active()->record(y, [x, w, bias, wide](const Tensor& dy) {
       Context& on = context(dy.device());
@@ -29,7 +41,7 @@ Var linear(const Var& x, const Var& w, const Var& bias) {
       });
       accumulate_with(bias, wide, [&](float beta, Tensor& db) { kernels(dy).sum_rows(on, beta, dy, db); });
     });
-  return y;
+  return activation(fused == act ? Activation::none : act, y);
 }
 
 }  // namespace coss

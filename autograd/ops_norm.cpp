@@ -16,16 +16,18 @@ Var norm_act(const NormParams& p, const Var& x, const Var& gamma, const Var& bet
   COSS_CHECK(x.shape().rows() > 1, "[norm_act] batch statistics need more than one value per channel");
   COSS_CHECK(residual.empty() || residual.shape() == x.shape(),
              "[norm_act] residual " + residual.shape().str() + " is not shaped like the input " + x.shape().str());
+  const bool masked = p.activation != Activation::none && clips(p.activation);
+  COSS_CHECK(residual.empty() || clips(p.activation),
+             "[norm_act] a residual goes with no activation, relu or relu6: after silu and hardswish add it yourself");
 
   const Device device = x.value.device();
   Tensor mean({channels}, wide, device), rstd({channels}, wide, device), mask;
-  if (p.activation != Activation::none) mask = Tensor({(x.shape().numel() + 7) / 8}, DType::u8, device);
+  if (masked) mask = Tensor({(x.shape().numel() + 7) / 8}, DType::u8, device);
   Var y = make_output(Tensor(x.shape(), x.value.dtype(), device), {&x, &gamma, &beta, &residual});
   kernels(device).norm_act_forward(context(device), p, x.value, gamma.value, beta.value, residual.value, running_mean,
                                    running_var, y.value, mean, rstd, mask);
   if (!y.grad) return y;
   Tape::active()->record(y, [p, x, gamma, beta, residual = grad_only(residual), mean, rstd, mask](Tensor dy) {
-    Context& ctx = context(dy.device());
     Tensor dresidual;
     if (residual.grad && p.activation != Activation::none) {
       dresidual = Tensor(dy.shape(), dy.dtype(), dy.device());
@@ -33,18 +35,12 @@ Var norm_act(const NormParams& p, const Var& x, const Var& gamma, const Var& bet
       accumulate(residual, dy);  // no activation: the residual's gradient is dy itself
     }
     Tensor dx = dy.unique() ? dy : Tensor(dy.shape(), dy.dtype(), dy.device());
-    // The kernel adds to dgamma and dbeta: a parameter's own buffer, else one that starts at zero.
-    auto target = [&](const Var& v) {
-      if (v.grad && v.grad->is_param) return v.grad->value;
-      Tensor zero(v.shape(), v.value.dtype(), ctx.device());
-      kernels(zero).fill(ctx, 0, zero);
-      return zero;
-    };
-    Tensor dgamma = target(gamma), dbeta = target(beta);
-    kernels(dy).norm_act_backward(ctx, p, x.value, mask, gamma.value, mean, rstd, dy, dx, dresidual, dgamma, dbeta);
+    Tensor dgamma = begin_sum(gamma), dbeta = begin_sum(beta);
+    kernels(dy).norm_act_backward(context(dy.device()), p, x.value, mask, gamma.value, beta.value, mean, rstd, dy, dx,
+                                  dresidual, dgamma, dbeta);
     dy = Tensor();
-    for (const auto& [v, g] : {std::pair(&gamma, &dgamma), std::pair(&beta, &dbeta)})
-      if (v->grad && !v->grad->is_param) accumulate(*v, *g);
+    end_sum(gamma, dgamma);
+    end_sum(beta, dbeta);
     if (!dresidual.empty()) accumulate(residual, dresidual);
     accumulate(x, dx);
   });

@@ -34,6 +34,8 @@ bool bmp_is_complete(const std::vector<uint8_t>& bytes) {
   const int64_t width = old ? little_endian(bytes, 18, 2) : int32_t(little_endian(bytes, 18, 4));
   const int64_t height = old ? little_endian(bytes, 20, 2) : int32_t(little_endian(bytes, 22, 4));
   const int64_t bits = little_endian(bytes, old ? 24 : 28, 2);
+  constexpr int64_t kMostBits = 32;
+  if (width <= 0 || width > kMostPixels || std::abs(height) > kMostPixels || bits > kMostBits) return false;
   const int64_t row = (width * bits + 31) / 32 * 4;
   return int64_t(bytes.size()) >= int64_t(little_endian(bytes, 10, 4)) + row * std::abs(height);
 }
@@ -62,7 +64,7 @@ Region decode_known(const EncodedImage& image, const ChooseRegion& choose, std::
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(image, choose, pixels);
   if (starts_with(bytes, "P5") || starts_with(bytes, "P6")) return decode_pnm(image, choose, pixels);
   if (starts_with(bytes, "BM") && !bmp_is_complete(bytes))
-    throw BrokenImage(image.name + ": the BMP file is cut short");
+    throw BrokenImage(image.name + ": the BMP file is damaged or cut short");
   if (starts_with(bytes, "BM") || starts_with(bytes, "\x89PNG\r\n\x1a\n"))
     return decode_with_stb(image, choose, pixels);
   throw BrokenImage(image.name + (bytes.empty() ? ": the file is empty" : ": not a JPEG, PNG, BMP, PGM or PPM image"));

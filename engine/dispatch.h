@@ -45,9 +45,9 @@ void dispatch(const char* kernel, DType x, DType y, Body&& body) {
   dispatch(kernel, x, [&]<class X>() { dispatch(kernel, y, [&]<class Y>() { body.template operator()<X, Y>(); }); });
 }
 
-// body.operator()<kAct>()
+// body.operator()<kAct>() for the activations that clip.
 template <class Body>
-void dispatch(Activation kind, Body&& body) {
+void dispatch_clipping(Activation kind, Body&& body) {
   switch (kind) {
     case Activation::none:
       return body.template operator()<Activation::none>();
@@ -55,6 +55,38 @@ void dispatch(Activation kind, Body&& body) {
       return body.template operator()<Activation::relu>();
     case Activation::relu6:
       return body.template operator()<Activation::relu6>();
+    default:
+      throw Error("this kernel takes no activation but relu and relu6");
+  }
+}
+
+// The same for those that a convolution or its norm can end with: silu and hardswish as well.
+template <class Body>
+void dispatch_fused(Activation kind, Body&& body) {
+  switch (kind) {
+    case Activation::silu:
+      return body.template operator()<Activation::silu>();
+    case Activation::hardswish:
+      return body.template operator()<Activation::hardswish>();
+    default:
+      return dispatch_clipping(kind, body);
+  }
+}
+
+// The same for all of them.
+template <class Body>
+void dispatch(Activation kind, Body&& body) {
+  switch (kind) {
+    case Activation::sigmoid:
+      return body.template operator()<Activation::sigmoid>();
+    case Activation::hardsigmoid:
+      return body.template operator()<Activation::hardsigmoid>();
+    case Activation::gelu:
+      return body.template operator()<Activation::gelu>();
+    case Activation::quick_gelu:
+      return body.template operator()<Activation::quick_gelu>();
+    default:
+      return dispatch_fused(kind, body);
   }
 }
 

@@ -11,6 +11,7 @@ namespace coss {
 // --- backends ----------------------------------------------------------------------------------------------------
 
 extern const Kernels cpu_kernels;
+extern const Kernels dry_kernels;
 #ifdef COSS_CUDA
 extern const Kernels cuda_kernels;
 #endif
@@ -20,9 +21,9 @@ constexpr size_t kAlignment = 256;
 
 const Kernels*& table_of(Device device) {
 #ifdef COSS_CUDA
-  static const Kernels* tables[] = {&cpu_kernels, &cuda_kernels, nullptr};
+  static const Kernels* tables[] = {&cpu_kernels, &cuda_kernels, nullptr, &dry_kernels};
 #else
-  static const Kernels* tables[] = {&cpu_kernels, nullptr, nullptr};
+  static const Kernels* tables[] = {&cpu_kernels, nullptr, nullptr, &dry_kernels};
 #endif
   return tables[size_t(device)];
 }
@@ -133,7 +134,8 @@ void PoolScope::exchange() {
 
 Context& context(Device device) {
   // Leaked on purpose: tensors with static lifetime may outlive any order of destruction.
-  static Context* contexts[] = {new Context(Device::cpu), new Context(Device::cuda), new Context(Device::reference)};
+  static Context* contexts[] = {new Context(Device::cpu), new Context(Device::cuda), new Context(Device::reference),
+                                new Context(Device::dry)};
   return *contexts[size_t(device)];
 }
 

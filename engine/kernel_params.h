@@ -1,21 +1,38 @@
 // The parameter structs of the kernels: more than three numbers of one kind have names and defaults here.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "engine/types.h"
 
 namespace coss {
 
-enum class Activation : uint8_t { none, relu, relu6 };
+// hardsigmoid(x) = relu6(x + 3) / 6, hardswish(x) = x hardsigmoid(x), silu(x) = x sigmoid(x), gelu(x) = x Phi(x) with
+// the error function, quick_gelu(x) = x sigmoid(1.702 x), which CLIP has.
+enum class Activation : uint8_t { none, relu, relu6, silu, hardswish, sigmoid, hardsigmoid, gelu, quick_gelu };
+
+// True where the gradient passes or does not, which one bit of a mask tells.
+constexpr bool clips(Activation kind) { return kind <= Activation::relu6; }
 
 // 2-d convolution, cross-correlation as in every deep-learning library. Dense: w (K,R,S,C/groups). Depthwise
 // (depthwise == true): w (R,S,C), one filter per channel, groups is ignored.
 struct ConvParams {
   int64_t stride = 1, pad = 0, dilation = 1, groups = 1;
   bool depthwise = false;
+  // TensorFlow's SAME instead of `pad`: as many zeros as make the output in / stride long, the odd one behind.
+  bool same = false;
   bool operator==(const ConvParams&) const = default;
   int64_t out_size(int64_t in, int64_t window) const {
-    return (in + 2 * pad - dilation * (window - 1) - 1) / stride + 1;
+    return same ? (in + stride - 1) / stride : (in + 2 * pad - dilation * (window - 1) - 1) / stride + 1;
+  }
+  int64_t pad_before(int64_t in, int64_t window) const { return same ? same_padding(in, window) / 2 : pad; }
+  int64_t pad_behind(int64_t in, int64_t window) const {
+    return same ? same_padding(in, window) - pad_before(in, window) : pad;
+  }
+
+ private:
+  int64_t same_padding(int64_t in, int64_t window) const {
+    return std::max<int64_t>((out_size(in, window) - 1) * stride + dilation * (window - 1) + 1 - in, 0);
   }
 };
 
@@ -23,19 +40,34 @@ struct ConvParams {
 struct MatmulParams {
   bool transpose_a = false, transpose_b = false;
   float beta = 0;                            // 0 or 1
-  Activation activation = Activation::none;  // only with beta == 0
+  Activation activation = Activation::none;  // only with beta == 0; one that clips, gelu or quick_gelu
   bool operator==(const MatmulParams&) const = default;
 };
 
 struct NormParams {
   float eps = 1e-5f;
-  float momentum = 0.1f;  // running = (1 - momentum) * running + momentum * batch
-  Activation activation = Activation::none;
+  float momentum = 0.1f;                     // running = (1 - momentum) * running + momentum * batch
+  Activation activation = Activation::none;  // one that clips, silu or hardswish
+};
+
+// softmax(q k^T / sqrt(D / heads)) v per head, D = heads * (channels of one).
+struct AttentionParams {
+  int64_t heads = 1;
+  int64_t queries = 0;  // only the first so many tokens ask; 0: all
+};
+
+// Which columns of one matrix go to which of another: to + i * to_stride takes from + i * from_stride, i < count.
+struct ColumnMap {
+  int64_t from = 0, from_stride = 1, to = 0, to_stride = 1, count = 0;
 };
 
 struct PoolParams {
   int64_t window = 3, stride = 2, pad = 1;
-  int64_t out_size(int64_t in) const { return (in + 2 * pad - window) / stride + 1; }
+  bool ceil = false;  // a last window that is not all inside counts too, if it begins inside; for the maximum only
+  int64_t out_size(int64_t in) const {
+    const int64_t room = in + 2 * pad - window, whole = room / stride + 1;
+    return whole + int64_t(ceil && room % stride > 0 && whole * stride < in + pad);
+  }
 };
 
 // loss = scale * (row_weight * L_co + column_weight * L_ss): CoSS (ECCV 2024, arXiv 2409.13939).
@@ -94,12 +126,14 @@ struct ImageParams {
 struct Normalisation {
   float mean[3] = {0.485f, 0.456f, 0.406f};
   float stddev[3] = {0.229f, 0.224f, 0.225f};
+  bool operator==(const Normalisation&) const = default;
 };
 
 struct DropoutParams {
   float rate = 0;
   uint64_t seed = 0;
   uint32_t layer = 0;  // tells the dropouts of one network apart
+  int64_t group = 1;   // so many elements in a row share a draw: those of one image for drop path (stochastic depth)
 };
 
 // Weights of `size` neighbours vote exp(similarity / temperature) for their label.

@@ -52,7 +52,7 @@ DType parse_dtype(const std::string& text) {
 }
 
 const char* name_of(Device device) {
-  constexpr const char* kNames[] = {"cpu", "cuda", "reference"};
+  constexpr const char* kNames[] = {"cpu", "cuda", "reference", "dry"};
   return kNames[size_t(device)];
 }
 

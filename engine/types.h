@@ -34,8 +34,9 @@ DType parse_dtype(const std::string& text);  // accepts fp32|f32|bf16|fp16|f16|f
 // Statistics, norm parameters, losses, reductions and optimizer state of a network that computes in `compute`.
 inline DType accumulator_of(DType compute) { return compute == DType::f64 ? DType::f64 : DType::f32; }
 
-// kReference is a naive backend in double that only the tests link; it checks the other two.
-enum class Device : uint8_t { cpu, cuda, reference };
+// reference is a naive backend in double that only the tests link; it checks the first two. dry has no memory and
+// computes nothing: what it runs, only the shapes and the pool's counters are known afterwards.
+enum class Device : uint8_t { cpu, cuda, reference, dry };
 
 const char* name_of(Device device);
 Device parse_device(const std::string& text);  // "cpu" | "cuda"; throws std::invalid_argument

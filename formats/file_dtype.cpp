@@ -11,10 +11,10 @@ namespace coss {
 namespace {
 
 template <class T>
-void convert(const std::vector<uint8_t>& bytes, std::vector<float>& out) {
-  for (size_t i = 0; i < out.size(); ++i) {
+void convert(const uint8_t* bytes, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) {
     T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+    std::memcpy(&value, bytes + size_t(i) * sizeof(T), sizeof(T));
     out[i] = static_cast<float>(value);
   }
 }
@@ -72,60 +72,62 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + ")";
 }
 
-void swap_byte_order(std::vector<uint8_t>& bytes, FileDType dtype) {
+void swap_byte_order(uint8_t* data, int64_t bytes, FileDType dtype) {
   const bool complex = dtype == FileDType::c64 || dtype == FileDType::c128;
-  const size_t width = size_t(size_of(dtype)) / (complex ? 2 : 1);
-  for (size_t at = 0; at + width <= bytes.size(); at += width) {
-    std::reverse(bytes.begin() + std::ptrdiff_t(at), bytes.begin() + std::ptrdiff_t(at + width));
-  }
+  const int64_t width = size_of(dtype) / (complex ? 2 : 1);
+  for (int64_t at = 0; at + width <= bytes; at += width) std::reverse(data + at, data + at + width);
 }
 
-std::vector<float> floats_from(const std::vector<uint8_t>& bytes, FileDType dtype, const std::string& what) {
-  std::vector<float> out(bytes.size() / size_t(size_of(dtype)));
+void floats_from(const uint8_t* bytes, int64_t count, FileDType dtype, const std::string& what, float* out) {
   switch (dtype) {
     case FileDType::f64:
-      convert<double>(bytes, out);
+      convert<double>(bytes, count, out);
       break;
     case FileDType::f32:
-      if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(float));
+      if (count > 0) std::memcpy(out, bytes, size_t(count) * sizeof(float));
       break;
     case FileDType::f16:
-      convert<f16>(bytes, out);
+      convert<f16>(bytes, count, out);
       break;
     case FileDType::bf16:
-      convert<bf16>(bytes, out);
+      convert<bf16>(bytes, count, out);
       break;
     case FileDType::i64:
-      convert<int64_t>(bytes, out);
+      convert<int64_t>(bytes, count, out);
       break;
     case FileDType::i32:
-      convert<int32_t>(bytes, out);
+      convert<int32_t>(bytes, count, out);
       break;
     case FileDType::i16:
-      convert<int16_t>(bytes, out);
+      convert<int16_t>(bytes, count, out);
       break;
     case FileDType::i8:
-      convert<int8_t>(bytes, out);
+      convert<int8_t>(bytes, count, out);
       break;
     case FileDType::u64:
-      convert<uint64_t>(bytes, out);
+      convert<uint64_t>(bytes, count, out);
       break;
     case FileDType::u32:
-      convert<uint32_t>(bytes, out);
+      convert<uint32_t>(bytes, count, out);
       break;
     case FileDType::u16:
-      convert<uint16_t>(bytes, out);
+      convert<uint16_t>(bytes, count, out);
       break;
     case FileDType::u8:
-      convert<uint8_t>(bytes, out);
+      convert<uint8_t>(bytes, count, out);
       break;
     case FileDType::boolean:
-      for (size_t i = 0; i < out.size(); ++i) out[i] = bytes[i] ? 1.f : 0.f;
+      for (int64_t i = 0; i < count; ++i) out[i] = bytes[i] ? 1.f : 0.f;
       break;
     case FileDType::c64:
     case FileDType::c128:
       throw Error(what + " holds complex numbers, which have no float value");
   }
+}
+
+std::vector<float> floats_from(const std::vector<uint8_t>& bytes, FileDType dtype, const std::string& what) {
+  std::vector<float> out(bytes.size() / size_t(size_of(dtype)));
+  floats_from(bytes.data(), int64_t(out.size()), dtype, what, out.data());
   return out;
 }
 

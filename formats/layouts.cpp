@@ -2,7 +2,6 @@
 #include "formats/layouts.h"
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -13,9 +12,11 @@
 namespace coss {
 namespace {
 
-constexpr const char* kWrappers[] = {"module.", "_orig_mod."};  // DistributedDataParallel, torch.compile
-constexpr size_t kMostWrappers = 4;                             // at one place
-constexpr size_t kMostPlaces = 256;                             // tried in one file
+// Of DistributedDataParallel, torch.compile, lightly-train.
+constexpr const char* kWrappers[] = {"module.",        "_orig_mod.", "wrapped_model.",
+                                     "model_wrapper.", "_model.",    "_features."};
+constexpr size_t kMostWrappers = 4;  // at one place
+constexpr size_t kMostPlaces = 256;  // tried in one file
 
 // A place in a file: what stands in front of the names, and the container and prefix that it is made of.
 struct Place {
@@ -35,99 +36,20 @@ bool has_part(const std::string& name, const std::string& part) {
   return false;
 }
 
-// "layer3.4.conv2.weight" -> {"layer3", "4", "conv2", "weight"}
-std::vector<std::string> parts_of(const std::string& name) {
-  std::vector<std::string> parts{""};
-  for (char c : name) {
-    if (c == '.') {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
+bool equal_shapes(const std::vector<int64_t>& wanted, const std::vector<int64_t>& shape) {
+  return std::equal(wanted.begin(), wanted.end(), shape.begin(), shape.end(),
+                    [](int64_t want, int64_t have) { return want == have || want < 0; });
 }
 
-std::string joined(const std::vector<std::string>& parts, size_t from) {
-  std::string text;
-  for (size_t i = from; i < parts.size(); ++i) text += "." + parts[i];
-  return text;
-}
-
-// 3 for "conv3" with the stem "conv"; 0 when it is no such name.
-int numbered(const std::string& text, const std::string& stem) {
-  const bool fits = text.size() == stem.size() + 1 && starts_with_piece(text, stem) && std::isdigit(text.back());
-  return fits ? text.back() - '0' : 0;
-}
-
-// Each of these gives the spelling of a torchvision name, or "" for a name that the layout does not have.
-std::string spelled_children(const std::string& name) {
-  const std::vector<std::string> parts = parts_of(name);
-  if (parts[0] == "conv1") return "0" + joined(parts, 1);
-  if (parts[0] == "bn1") return "1" + joined(parts, 1);
-  if (parts[0] == "fc") return name;
-  const int stage = numbered(parts[0], "layer");
-  return stage > 0 ? std::to_string(stage + 3) + joined(parts, 1) : "";  // 2 and 3 are relu and pooling
-}
-
-std::string spelled_simclr_v2(const std::string& name) {
-  const std::vector<std::string> parts = parts_of(name);
-  if (parts[0] == "conv1") return "net.0.0" + joined(parts, 1);
-  if (parts[0] == "bn1") return "net.0.1.0" + joined(parts, 1);
-  if (parts[0] == "fc") return name;
-  const int stage = numbered(parts[0], "layer");
-  if (stage == 0 || parts.size() < 4) return "";
-  const std::string block = "net." + std::to_string(stage) + ".blocks." + parts[1];
-  if (parts[2] == "downsample") {
-    return block + (parts[3] == "0" ? ".projection.shortcut" : ".projection.bn.0") + joined(parts, 4);
-  }
-  const int conv = numbered(parts[2], "conv"), norm = numbered(parts[2], "bn");
-  if (conv > 0) return block + ".net." + std::to_string(2 * conv - 2) + joined(parts, 3);
-  if (norm > 0) return block + ".net." + std::to_string(2 * norm - 1) + ".0" + joined(parts, 3);
-  return "";
-}
-
-std::string spelled_timm_mobilenet2(const std::string& name) {
-  constexpr int kBlocks[] = {1, 2, 3, 4, 3, 3, 1};  // of each stage
-  const std::vector<std::string> parts = parts_of(name);
-  if (parts[0] == "classifier") return parts.size() == 3 ? "classifier." + parts[2] : "";
-  if (parts[0] != "features" || parts.size() < 4 || parts[1].empty() || parts[1].size() > 2) return "";
-  if (!std::all_of(parts[1].begin(), parts[1].end(), [](unsigned char c) { return std::isdigit(c); })) return "";
-  int block = std::stoi(parts[1]) - 1;
-  const bool norm = parts[2] == "1";
-  if (block < 0) return (norm ? "bn1" : "conv_stem") + joined(parts, 3);
-  if (parts[2] != "conv") return (norm ? "bn2" : "conv_head") + joined(parts, 3);
-  size_t stage = 0;
-  while (stage < std::size(kBlocks) && block >= kBlocks[stage]) block -= kBlocks[stage++];
-  // torchvision groups a convolution with its norm, but for the last: conv.0.0, conv.0.1, …, conv.k, conv.k+1.
-  const bool grouped = parts.size() == 6;
-  const std::vector<std::string> names =
-      stage == 0 ? std::vector<std::string>{"conv_dw", "bn1", "conv_pw", "bn2"}
-                 : std::vector<std::string>{"conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"};
-  const size_t groups = names.size() / 2 - 1, group = size_t(parts[3][0] - '0');
-  const size_t at = grouped ? 2 * group + size_t(parts[4] == "1") : 2 * groups + (group - groups);
-  if (at >= names.size()) return "";
-  return "blocks." + std::to_string(stage) + "." + std::to_string(block) + "." + names[at] +
-         joined(parts, grouped ? 5 : 4);
-}
-
-std::string spelled(NameRule rule, const std::string& name) {
-  switch (rule) {
-    case NameRule::same:
-      return name;
-    case NameRule::children:
-      return spelled_children(name);
-    case NameRule::simclr_v2:
-      return spelled_simclr_v2(name);
-    case NameRule::timm_mobilenet2:
-      return spelled_timm_mobilenet2(name);
-  }
-  return "";
+std::vector<int64_t> without_ones(const std::vector<int64_t>& shape) {
+  const auto many = [](int64_t size) { return size != 1; };
+  const auto first = std::find_if(shape.begin(), shape.end(), many);
+  return {first, std::find_if(shape.rbegin(), std::make_reverse_iterator(first), many).base()};
 }
 
 bool fits(const std::vector<int64_t>& wanted, const std::vector<int64_t>& shape) {
-  return std::equal(wanted.begin(), wanted.end(), shape.begin(), shape.end(),
-                    [](int64_t want, int64_t have) { return want == have || want < 0; });
+  if (wanted.size() == shape.size()) return equal_shapes(wanted, shape);
+  return equal_shapes(without_ones(wanted), without_ones(shape));
 }
 
 std::string wanted_text(const WantedTensor& want) {
@@ -191,6 +113,14 @@ class Places {
   std::set<std::string> names_;
 };
 
+// "" for a spelling that more than one has.
+const char* library_of(NameRule rule) {
+  return rule == NameRule::timm        ? "timm"
+         : rule == NameRule::lukemelas ? "lukemelas"
+         : rule == NameRule::dli14     ? "d-li14"
+                                       : "";
+}
+
 // A released file may hold the inner dictionary alone; without a prefix only the usual container goes without saying.
 bool is_at(const Layout& layout, const Place& place) {
   if (place.prefix != layout.prefix) return false;
@@ -198,8 +128,10 @@ bool is_at(const Layout& layout, const Place& place) {
   return bare || place.container == layout.container;
 }
 
-// The first line of the table that explains what was found; the same text may be a container or a prefix.
+// The first line of the table that explains what was found; the same text may be a container or a prefix. A spelling
+// tells the library wherever it stands.
 const Layout* line_of(const TensorFile& file, const Places& places, const std::string& text, NameRule rule) {
+  const Layout* library = nullptr;
   for (const Layout& layout : layouts()) {
     if (!layout.mark || layout.rule != rule) continue;
     const bool there = std::any_of(places.found.begin(), places.found.end(),
@@ -208,8 +140,9 @@ const Layout* line_of(const TensorFile& file, const Places& places, const std::s
                         std::any_of(file.tensors().begin(), file.tensors().end(),
                                     [&](const FileTensor& tensor) { return has_part(tensor.name, layout.mark); });
     if (there && marked) return &layout;
+    if (!library && library_of(rule) == std::string_view(layout.name)) library = &layout;
   }
-  return nullptr;
+  return library;
 }
 
 void list_unexpected(const TensorFile& file, LayoutMatch& match, const std::set<std::string>& used) {
@@ -223,10 +156,12 @@ LayoutMatch collect(const TensorFile& file, const std::vector<WantedTensor>& wan
                     NameRule rule) {
   LayoutMatch match;
   match.prefix = place.text;
+  match.rule = rule;
   std::set<std::string> used;
-  for (const WantedTensor& want : wanted) {
-    const std::string name = spelled(rule, want.name);
-    const FileTensor* tensor = name.empty() ? nullptr : file.find(place.text + name);
+  const std::vector<WantedTensor> names = spelled(rule, wanted);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const WantedTensor& want = wanted[i];
+    const FileTensor* tensor = names[i].name.empty() ? nullptr : file.find(place.text + names[i].name);
     const bool good = tensor && fits(want.shape, tensor->shape);
     match.tensors.push_back(good ? tensor : nullptr);
     match.required += !want.optional;
@@ -254,7 +189,7 @@ bool stands_at(const std::vector<const FileTensor*>& row, size_t first,
   if (row.size() - first < wanted.size()) return false;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const FileTensor& tensor = *row[first + i];
-    if (!fits(wanted[i]->shape, tensor.shape) || kind_of(tensor.name) != kind_of(wanted[i]->name)) return false;
+    if (!equal_shapes(wanted[i]->shape, tensor.shape) || kind_of(tensor.name) != kind_of(wanted[i]->name)) return false;
   }
   return true;
 }
@@ -268,6 +203,11 @@ std::string LayoutMatch::layout_name() const {
   return layout ? layout->name : "unlisted";
 }
 
+std::string LayoutMatch::library() const {
+  const char* const library = library_of(rule);
+  return library[0] != '\0' ? library : layout_name();
+}
+
 const Normalisation& LayoutMatch::normalisation() const {
   static constexpr Normalisation kImagenet{};
   return layout ? layout->normalisation : kImagenet;
@@ -277,19 +217,15 @@ LayoutMatch match_names(const TensorFile& file, const std::vector<WantedTensor>&
   const std::vector<std::string> known = layout_names();
   COSS_CHECK(from == "auto" || std::find(known.begin(), known.end(), from) != known.end(),
              unknown_name("layout", from, known));
-  constexpr NameRule kRules[] = {NameRule::same, NameRule::children, NameRule::simclr_v2, NameRule::timm_mobilenet2};
   std::pair<int64_t, int64_t> best{-1, -1};
   Place chosen;
   NameRule chosen_rule = NameRule::same;
   const Layout* asked = nullptr;
   const Places places(file);
-  for (NameRule rule : kRules) {
-    std::vector<std::pair<std::string, const WantedTensor*>> names;
-    for (const WantedTensor& want : wanted) {
-      if (std::string name = spelled(rule, want.name); !want.optional && !name.empty()) {
-        names.emplace_back(std::move(name), &want);
-      }
-    }
+  for (NameRule rule : kNameRules) {
+    std::vector<WantedTensor> names = spelled(rule, wanted);
+    std::erase_if(names, [](const WantedTensor& want) { return want.optional || want.name.empty(); });
+    if (names.empty() && rule != NameRule::same) continue;
     for (const Place& place : places.found) {
       const Layout* line = nullptr;
       for (const Layout& layout : layouts()) {
@@ -297,10 +233,10 @@ LayoutMatch match_names(const TensorFile& file, const std::vector<WantedTensor>&
       }
       if (from != "auto" && !line) continue;
       std::pair<int64_t, int64_t> score{0, 0};  // of the right shape; of the right name
-      for (const auto& [name, want] : names) {
-        const FileTensor* tensor = file.find(place.text + name);
+      for (const WantedTensor& want : names) {
+        const FileTensor* tensor = file.find(place.text + want.name);
         score.second += tensor != nullptr;
-        score.first += tensor && fits(want->shape, tensor->shape);
+        score.first += tensor && fits(want.shape, tensor->shape);
       }
       if (score <= best) continue;
       best = score;

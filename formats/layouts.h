@@ -4,17 +4,10 @@
 #include <vector>
 
 #include "engine/kernel_params.h"
+#include "formats/name_rules.h"
 #include "formats/tensor_file.h"
 
 namespace coss {
-
-// How a layout spells the names of a network's parameters.
-enum class NameRule : uint8_t {
-  same,             // as torchvision: layer1.0.conv1.weight
-  children,         // a Sequential of torchvision's children: 4.0.conv1.weight
-  simclr_v2,        // net.1.blocks.0.net.0.weight
-  timm_mobilenet2,  // blocks.0.0.conv_dw.weight for features.1.conv.0.0.weight
-};
 
 // One kind of published checkpoint. In front of a name stand the container, then the prefix; "module" and "_orig_mod"
 // may stand between and after them as often as they like.
@@ -27,30 +20,30 @@ struct Layout {
   const char* mark;  // part of a name that only this layout has; "" for any; null: nothing tells, must be asked for
   NameRule rule = NameRule::same;
   Normalisation normalisation = {};  // of the images that the weights were trained on
+  const char* interpolation = "";    // of their resizing, where it is not bilinear
 };
 
 // The visible table. Of lines that fit equally well the first wins.
 const std::vector<Layout>& layouts();
 std::vector<std::string> layout_names();  // without repetition
 
-// A tensor of the network, by its name and shape in PyTorch. A size of -1 may be any (the classes of a classifier).
-struct WantedTensor {
-  std::string name;
-  std::vector<int64_t> shape;
-  bool optional = false;
-};
-
 struct LayoutMatch {
-  const Layout* layout = nullptr;          // null when the names fit but no line of the table knows them
-  bool by_order = false;                   // the names say nothing; order and shapes fit
-  std::string prefix;                      // in front of all names: "state_dict.module.encoder_q."
-  std::vector<const FileTensor*> tensors;  // of the file, one for each wanted; null where there is none of that shape
-  int64_t matched = 0, required = 0;       // tensors; those that are wanted and not optional
+  const Layout* layout = nullptr;  // null when the names fit but no line of the table knows them
+  bool by_order = false;           // the names say nothing; order and shapes fit
+  NameRule rule = NameRule::same;
+  std::string prefix;  // in front of all names: "state_dict.module.encoder_q."
+  // Of the file, one for each wanted; null where there is none of that shape. Ones at a shape's ends do not count: a
+  // linear layer is a 1x1 convolution elsewhere.
+  std::vector<const FileTensor*> tensors;
+  int64_t matched = 0, required = 0;  // tensors; those that are wanted and not optional
   int64_t matched_required = 0;
   std::vector<std::string> missing, mismatched, unexpected;  // with shapes; running counters are never unexpected
 
   bool complete() const { return matched_required == required; }
   std::string layout_name() const;
+  // Whose network the weights are of (variant_for of models/network.h): of the library that spells names so, whoever
+  // trained it; else the layout's name.
+  std::string library() const;
   const Normalisation& normalisation() const;  // ImageNet's where the layout says nothing else
 };
 

@@ -30,13 +30,13 @@ int64_t span_of(const FileTensor& tensor) {
   return last + 1;
 }
 
-void gather(const FileTensor& tensor, const std::vector<uint8_t>& from, std::vector<uint8_t>& to) {
+void gather(const FileTensor& tensor, const std::vector<uint8_t>& from, uint8_t* to) {
   const size_t width = size_t(size_of(tensor.dtype));
   const size_t rank = tensor.shape.size();
   std::vector<int64_t> index(rank, 0);
   int64_t element = 0;
-  for (size_t at = 0; at < to.size(); at += width) {
-    std::memcpy(to.data() + at, from.data() + size_t(element) * width, width);
+  for (size_t at = 0; at < size_t(tensor.bytes()); at += width) {
+    std::memcpy(to + at, from.data() + size_t(element) * width, width);
     for (size_t axis = rank; axis-- > 0;) {
       element += tensor.strides[axis];
       if (++index[axis] < tensor.shape[axis]) break;
@@ -71,24 +71,38 @@ const FileTensor* TensorFile::find(const std::string& name) const {
   return found == index_.end() ? nullptr : &parts_.tensors[found->second];
 }
 
-std::vector<uint8_t> TensorFile::read_bytes(const FileTensor& tensor) const try {
-  std::vector<uint8_t> out(size_t(tensor.bytes()));
-  if (out.empty()) return out;
+void TensorFile::read_bytes(const FileTensor& tensor, uint8_t* out) const try {
+  if (tensor.numel() == 0) return;
   if (row_major(tensor)) {
-    parts_.storages->read(tensor.storage, tensor.offset, out.data(), int64_t(out.size()));
+    parts_.storages->read(tensor.storage, tensor.offset, out, tensor.bytes());
   } else {
     std::vector<uint8_t> span(size_t(span_of(tensor) * size_of(tensor.dtype)));
     parts_.storages->read(tensor.storage, tensor.offset, span.data(), int64_t(span.size()));
     gather(tensor, span, out);
   }
-  if (parts_.storages->big_endian(tensor.storage)) swap_byte_order(out, tensor.dtype);
+  if (parts_.storages->big_endian(tensor.storage)) swap_byte_order(out, tensor.bytes(), tensor.dtype);
+} catch (const std::bad_alloc&) {
+  throw Error(parts_.path + ": not enough memory for tensor '" + tensor.name + "' " + shape_text(tensor.shape));
+}
+
+std::vector<uint8_t> TensorFile::read_bytes(const FileTensor& tensor) const try {
+  std::vector<uint8_t> out(size_t(tensor.bytes()));
+  read_bytes(tensor, out.data());
   return out;
 } catch (const std::bad_alloc&) {
   throw Error(parts_.path + ": not enough memory for tensor '" + tensor.name + "' " + shape_text(tensor.shape));
 }
 
+void TensorFile::read_floats(const FileTensor& tensor, float* out) const {
+  if (tensor.dtype == FileDType::f32) return read_bytes(tensor, reinterpret_cast<uint8_t*>(out));
+  const std::vector<uint8_t> bytes = read_bytes(tensor);
+  floats_from(bytes.data(), tensor.numel(), tensor.dtype, parts_.path + ": tensor '" + tensor.name + "'", out);
+}
+
 std::vector<float> TensorFile::read_floats(const FileTensor& tensor) const {
-  return floats_from(read_bytes(tensor), tensor.dtype, parts_.path + ": tensor '" + tensor.name + "'");
+  std::vector<float> out(size_t(tensor.numel()));
+  read_floats(tensor, out.data());
+  return out;
 }
 
 TensorFile open_tensor_file(const std::string& path) {

@@ -24,7 +24,7 @@ struct FileTensor {
   int64_t bytes() const { return numel() * size_of(dtype); }
 };
 
-// The storages of a file: flat runs of bytes. One implementation per container.
+// The storages of a file: flat runs of bytes, which several threads may read. One implementation per container.
 class StorageReader {
  public:
   virtual ~StorageReader() = default;
@@ -56,8 +56,11 @@ class TensorFile {
 
   std::vector<uint8_t> read_bytes(const FileTensor& tensor) const;  // contiguous, own dtype, native byte order
   std::vector<float> read_floats(const FileTensor& tensor) const;   // from any real dtype
+  void read_floats(const FileTensor& tensor, float* out) const;     // the same into memory for numel() of them
 
  private:
+  void read_bytes(const FileTensor& tensor, uint8_t* out) const;
+
   TensorFileParts parts_;
   std::unordered_map<std::string, size_t> index_;
 };

@@ -2,10 +2,11 @@
 #include "formats/torch_writer.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "formats/atomic_file.h"
+#include "formats/crc32.h"
+#include "formats/pickle_writer.h"
 
 namespace coss {
 namespace {
@@ -53,49 +54,6 @@ const char* unsigned_name(FileDType dtype) {
   return dtype == FileDType::u64 ? "uint64" : dtype == FileDType::u32 ? "uint32" : "uint16";
 }
 
-std::string little(uint64_t value, int bytes) {
-  std::string out;
-  for (int i = 0; i < bytes; ++i) out += char(uint8_t(value >> (8 * i)));
-  return out;
-}
-
-// As much of pickle's protocol 2 as a dictionary of tensors needs; each method appends what pushes one value.
-class PickleWriter {
- public:
-  PickleWriter() : out_("\x80\x02") {}
-
-  void integer(int64_t value) {
-    if (value >= 0 && value < 256) {
-      out_ += "K" + little(uint64_t(value), 1);
-    } else if (value >= INT32_MIN && value <= INT32_MAX) {
-      out_ += "J" + little(uint64_t(value), 4);
-    } else {
-      out_ += "\x8a\x08" + little(uint64_t(value), 8);
-    }
-  }
-  void text(const std::string& value) { out_ += "X" + little(value.size(), 4) + value; }
-  void boolean_false() { out_ += "\x89"; }
-  void global(const std::string& module, const std::string& name) { out_ += "c" + module + "\n" + name + "\n"; }
-  void begin() { out_ += "("; }
-  void end_tuple() { out_ += "t"; }
-  void call() { out_ += "R"; }
-  void persistent() { out_ += "Q"; }
-  void empty_dictionary() {
-    global("collections", "OrderedDict");
-    out_ += ")R";
-  }
-  void integers(const std::vector<int64_t>& values) {
-    begin();
-    for (int64_t value : values) integer(value);
-    end_tuple();
-  }
-  void set_items() { out_ += "u"; }
-  std::string finish() { return out_ + "."; }
-
- private:
-  std::string out_;
-};
-
 // ('storage', class, key, 'cpu', numel), to be looked up in data/<key>.
 void write_storage(PickleWriter& pickle, const NamedTensor& tensor, const std::string& key) {
   const char* typed = storage_class(tensor.dtype);
@@ -111,7 +69,7 @@ void write_storage(PickleWriter& pickle, const NamedTensor& tensor, const std::s
 
 std::string pickle_of(const std::vector<NamedTensor>& tensors) {
   PickleWriter pickle;
-  pickle.empty_dictionary();
+  pickle.ordered_dictionary();
   pickle.begin();
   for (size_t i = 0; i < tensors.size(); ++i) {
     const NamedTensor& tensor = tensors[i];
@@ -129,29 +87,15 @@ std::string pickle_of(const std::vector<NamedTensor>& tensors) {
     pickle.integer(0);
     pickle.integers(tensor.shape);
     pickle.integers(strides);
-    pickle.boolean_false();     // requires_grad
-    pickle.empty_dictionary();  // backward hooks
+    pickle.boolean(false);        // requires_grad
+    pickle.ordered_dictionary();  // backward hooks
     if (!typed) pickle.global("torch", unsigned_name(tensor.dtype));
     pickle.end_tuple();
     pickle.call();
   }
   pickle.set_items();
-  return pickle.finish();
-}
-
-uint32_t checksum(const void* data, size_t bytes) {
-  static const std::array<uint32_t, 256> table = [] {
-    std::array<uint32_t, 256> t{};
-    for (uint32_t i = 0; i < 256; ++i) {
-      t[i] = i;
-      for (int bit = 0; bit < 8; ++bit) t[i] = (t[i] >> 1) ^ (t[i] & 1 ? 0xedb88320u : 0);
-    }
-    return t;
-  }();
-  uint32_t crc = ~0u;
-  const auto* byte = static_cast<const uint8_t*>(data);
-  for (size_t i = 0; i < bytes; ++i) crc = table[(crc ^ byte[i]) & 255] ^ (crc >> 8);
-  return ~crc;
+  pickle.stop();
+  return pickle.take();
 }
 
 // A zip archive whose entries are stored one after another.
@@ -166,8 +110,9 @@ class ZipWriter {
     const int64_t bare = offset_ + 30 + int64_t(full.size()) + 4;
     const int64_t padding = (kAlignment - bare % kAlignment) % kAlignment;
     const std::string extra = "FB" + little(uint64_t(padding), 2) + std::string(size_t(padding), 'Z');
-    const std::string facts = little(kStored, 2) + little(kDate, 4) + little(checksum(data, bytes), 4) +
-                              little(bytes, 4) + little(bytes, 4) + little(full.size(), 2);
+    const std::string facts = little(kStored, 2) + little(kDate, 4) +
+                              little(crc32_of(static_cast<const uint8_t*>(data), bytes), 4) + little(bytes, 4) +
+                              little(bytes, 4) + little(full.size(), 2);
     directory_ += "PK\1\2" + little(0, 2) + little(0, 2) + little(kNamesAreUtf8, 2) + facts + little(0, 2) +
                   little(0, 2) + little(0, 2) + little(0, 2) + little(0, 4) + little(uint64_t(offset_), 4) + full;
     write("PK\3\4" + little(0, 2) + little(kNamesAreUtf8, 2) + facts + little(extra.size(), 2) + full + extra);

@@ -1,14 +1,15 @@
 // Moving numbers between PyTorch's layout and the engine's.
 #include "formats/weights.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <sstream>
 
-#include "engine/kernels.h"
 #include "engine/text.h"
+#include "formats/weight_numbers.h"
 
 namespace coss {
 namespace {
@@ -17,38 +18,6 @@ constexpr Normalisation kImagenet{};
 constexpr size_t kListed = 8;  // names of each kind in a message
 constexpr char kTracked[] = "num_batches_tracked";
 
-std::vector<int64_t> file_shape(const Params::Entry& entry) {
-  const Shape& s = entry.shape;
-  switch (entry.layout) {
-    case FileLayout::conv:
-      return {s[0], s[3], s[1], s[2]};
-    case FileLayout::depthwise:
-      return {s[2], 1, s[0], s[1]};
-    case FileLayout::plain:
-      break;
-  }
-  return {s.dims.begin(), s.dims.begin() + s.rank};
-}
-
-// Calls visit(engine index, file index) for every number of an entry.
-template <class Visit>
-void for_each_number(const Params::Entry& entry, Visit visit) {
-  const Shape& s = entry.shape;
-  if (entry.layout == FileLayout::plain) {
-    for (int64_t i = 0; i < s.numel(); ++i) visit(i, i);
-    return;
-  }
-  // A depthwise weight is (R,S,C) here and (C,1,R,S) there: one of K = 1 with its channels outermost in the file.
-  const bool depthwise = entry.layout == FileLayout::depthwise;
-  const int64_t k = depthwise ? 1 : s[0], r = s[depthwise ? 0 : 1], w = s[depthwise ? 1 : 2], c = s.back();
-  int64_t here = 0;
-  for (int64_t i = 0; i < k; ++i) {
-    for (int64_t tap = 0; tap < r * w; ++tap) {
-      for (int64_t channel = 0; channel < c; ++channel) visit(here++, (i * c + channel) * r * w + tap);
-    }
-  }
-}
-
 bool in_scope(const std::string& name, const std::string& scope) {
   return scope.empty() ||
          (name.size() > scope.size() && name.compare(0, scope.size(), scope) == 0 && name[scope.size()] == '.');
@@ -56,20 +25,6 @@ bool in_scope(const std::string& name, const std::string& scope) {
 
 std::string without_scope(const std::string& name, const std::string& scope) {
   return scope.empty() ? name : name.substr(scope.size() + 1);
-}
-
-void write_entry(Params& params, const Params::Entry& entry, const std::vector<float>& from) {
-  Tensor target = params.master(entry);
-  Context& ctx = context(params.device());
-  if (target.dtype() == DType::f64) {
-    std::vector<double> values(from.size());
-    for_each_number(entry, [&](int64_t here, int64_t there) { values[size_t(here)] = double(from[size_t(there)]); });
-    kernels(target).upload(ctx, values.data(), target);
-  } else {
-    std::vector<float> values(from.size());
-    for_each_number(entry, [&](int64_t here, int64_t there) { values[size_t(here)] = from[size_t(there)]; });
-    kernels(target).upload(ctx, values.data(), target);
-  }
 }
 
 std::string listed(const std::string& title, const std::vector<std::string>& names) {
@@ -128,7 +83,7 @@ WeightReport::WeightReport(const TensorFile& file, const LayoutMatch& match)
 std::string WeightReport::str() const {
   std::string text = container + ": " + std::to_string(matched) + " tensors loaded, layout " + layout;
   if (!stripped_prefix.empty()) text += ", prefix '" + stripped_prefix + "' stripped";
-  if (std::memcmp(&normalisation, &kImagenet, sizeof(kImagenet)) != 0) {
+  if (normalisation != kImagenet) {
     text += ", trained on images of mean " + channels_text(normalisation.mean) + " and standard deviation " +
             channels_text(normalisation.stddev);
   }
@@ -136,9 +91,7 @@ std::string WeightReport::str() const {
 }
 
 std::string channels_text(const float (&values)[3]) {
-  char text[64];
-  std::snprintf(text, sizeof(text), "%g,%g,%g", double(values[0]), double(values[1]), double(values[2]));
-  return text;
+  return fmt::format("{},{},{}", values[0], values[1], values[2]);  // the shortest that reads back as the same
 }
 
 std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string& scope,
@@ -153,18 +106,20 @@ std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string
 }
 
 WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
-                          const std::function<bool(const std::string&)>& optional) {
+                          const std::function<bool(const std::string&)>& optional, const std::string& from) {
   const TensorFile file = open_tensor_file(path);
   const std::vector<WantedTensor> wanted = wanted_tensors(params, scope, optional);
-  const LayoutMatch match = match_layout(file, wanted);
+  const LayoutMatch match = match_layout(file, wanted, from);
   const WeightReport report(file, match);
   COSS_CHECK(match.complete(),
              path + " does not fit the model: of " + std::to_string(wanted.size()) + " tensors, " + report.str());
   size_t at = 0;
+  std::vector<Filling> fillings;
   for (const Params::Entry& entry : params.entries()) {
     if (!in_scope(entry.name, scope)) continue;
-    if (const FileTensor* tensor = match.tensors[at++]) write_entry(params, entry, file.read_floats(*tensor));
+    if (const FileTensor* tensor = match.tensors[at++]) fillings.push_back({&entry, tensor});
   }
+  fill_params(file, fillings, params);
   params.refresh_compute();
   return report;
 }
@@ -175,9 +130,10 @@ std::vector<NamedTensor> weights_as_tensors(Params& params, const std::string& s
   for (const Params::Entry& entry : params.entries()) {
     if (!in_scope(entry.name, scope)) continue;
     const std::string name = without_scope(entry.name, scope);
-    const std::vector<double> from = params.master(entry).to_doubles();
-    std::vector<float> values(from.size());
-    for_each_number(entry, [&](int64_t here, int64_t there) { values[size_t(there)] = float(from[size_t(here)]); });
+    const std::vector<double> wide = params.master(entry).to_doubles();
+    const std::vector<float> here(wide.begin(), wide.end());
+    std::vector<float> values(here.size());
+    to_file_order(entry, here.data(), values.data());
     tensors.push_back(named_tensor(name, FileDType::f32, file_shape(entry), values));
     if (name.ends_with(kMean)) {
       const std::string norm = name.substr(0, name.size() - std::strlen(kMean));

@@ -31,11 +31,11 @@ std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string
                                          const std::function<bool(const std::string&)>& optional);
 
 // Fills every entry of `params` whose name starts with `scope` + "." (an empty scope is all of them; the scope is not
-// part of the file's names). The file's layout is found by what matches best (formats/layouts.h). A missing or
-// mismatched tensor is an Error that lists names and shapes, and nothing is loaded; entries for which `optional(name)`
-// is true, with the name as in the file (a classifier), are only reported.
+// part of the file's names). The file's layout is `from`, or found by what matches best (formats/layouts.h). A missing
+// or mismatched tensor is an Error that lists names and shapes, and nothing is loaded; entries for which
+// `optional(name)` is true, with the name as in the file (a classifier), are only reported.
 WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
-                          const std::function<bool(const std::string&)>& optional);
+                          const std::function<bool(const std::string&)>& optional, const std::string& from = "auto");
 
 // The entries of a scope as fp32 in PyTorch's layout, and an i64 scalar num_batches_tracked beside every running_mean.
 std::vector<NamedTensor> weights_as_tensors(Params& params, const std::string& scope);

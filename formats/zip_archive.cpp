@@ -1,10 +1,13 @@
-// Entries through libzip.
+// Entries through libzip. It reads with one position for all and a slow checksum, so the bytes of stored entries, which
+// checkpoints consist of, are read from the file itself.
 #include "formats/zip_archive.h"
 
 #include <zip.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "formats/crc32.h"
 
 namespace coss {
 namespace {
@@ -30,9 +33,15 @@ bool read_over(zip_file_t* file, int64_t bytes) {
   return true;
 }
 
+uint64_t little(const uint8_t* bytes, int count) {
+  uint64_t value = 0;
+  for (int i = count; i-- > 0;) value = value << 8 | bytes[i];
+  return value;
+}
+
 }  // namespace
 
-ZipArchive::ZipArchive(const std::string& path) : path_(path) {
+ZipArchive::ZipArchive(const std::string& path) : path_(path), file_(path) {
   int code = 0;
   zip_ = zip_open(path.c_str(), ZIP_RDONLY, &code);
   if (!zip_) {
@@ -42,9 +51,33 @@ ZipArchive::ZipArchive(const std::string& path) : path_(path) {
     zip_error_fini(&error);
     throw Error(path + " is a truncated or corrupt zip archive (" + reason + ")");
   }
+  headers_ = find_headers();
 }
 
 ZipArchive::~ZipArchive() { zip_discard(zip_); }
+
+// The library has checked the directory but does not tell where the entries stand. Whatever is not plain (more than 4
+// GiB, a comment, bytes in front) is left to it.
+std::vector<int64_t> ZipArchive::find_headers() const {
+  constexpr int64_t kEndBytes = 22, kRecordBytes = 46;
+  constexpr uint64_t kEndMark = 0x06054b50, kRecordMark = 0x02014b50;
+  if (file_.size() < kEndBytes || file_.size() > INT32_MAX) return {};
+  uint8_t end[kEndBytes];
+  file_.read(file_.size() - kEndBytes, end, kEndBytes);
+  const int64_t count = int64_t(little(end + 10, 2)), bytes = int64_t(little(end + 12, 4));
+  const int64_t begin = int64_t(little(end + 16, 4));
+  if (little(end, 4) != kEndMark || count != entries() || begin + bytes > file_.size() - kEndBytes) return {};
+  std::vector<uint8_t> directory(static_cast<size_t>(bytes));
+  file_.read(begin, directory.data(), bytes);
+  std::vector<int64_t> headers;
+  for (int64_t at = 0; int64_t(headers.size()) < count;) {
+    const uint8_t* record = directory.data() + at;
+    if (bytes - at < kRecordBytes || little(record, 4) != kRecordMark) return {};
+    headers.push_back(int64_t(little(record + 42, 4)));
+    at += kRecordBytes + int64_t(little(record + 28, 2) + little(record + 30, 2) + little(record + 32, 2));
+  }
+  return headers;
+}
 
 int64_t ZipArchive::entries() const { return zip_get_num_entries(zip_, 0); }
 
@@ -67,12 +100,45 @@ ZipEntry ZipArchive::entry(int64_t index) const {
              path_ + ": the facts of entry '" + name(index) + "' are missing");
   COSS_CHECK(facts.size <= uint64_t(INT64_MAX) && facts.size / kBestDeflation <= facts.comp_size,
              path_ + ": entry '" + name(index) + "' has an impossible size");
-  return {uint64_t(index), int64_t(facts.size), facts.comp_method == ZIP_CM_STORE};
+  ZipEntry found{uint64_t(index), int64_t(facts.size), facts.comp_method == ZIP_CM_STORE};
+  if (!found.stored || headers_.empty() || !(facts.valid & ZIP_STAT_CRC) || facts.encryption_method != ZIP_EM_NONE)
+    return found;
+  constexpr int64_t kHeaderBytes = 30;
+  constexpr uint64_t kHeaderMark = 0x04034b50;
+  const int64_t at = headers_[size_t(index)];
+  if (at > file_.size() - kHeaderBytes) return found;
+  uint8_t header[kHeaderBytes];
+  file_.read(at, header, kHeaderBytes);
+  const int64_t begin = at + kHeaderBytes + int64_t(little(header + 26, 2) + little(header + 28, 2));
+  if (little(header, 4) != kHeaderMark || begin > file_.size() || found.bytes > file_.size() - begin) return found;
+  found.begin = begin;
+  found.checksum = facts.crc;
+  return found;
 }
 
 void ZipArchive::read(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const {
   COSS_CHECK(offset >= 0 && bytes >= 0 && offset <= entry.bytes && bytes <= entry.bytes - offset,
              path_ + ": read outside an entry of the archive");
+  const bool checked = offset <= kShortSkip && offset + bytes == entry.bytes;
+  if (entry.begin < 0) return read_by_library(entry, offset, out, bytes);
+  uint32_t sum = 0;
+  if (checked && offset > 0) {
+    std::vector<uint8_t> header(static_cast<size_t>(offset));
+    file_.read(entry.begin, header.data(), offset);
+    sum = crc32_of(header.data(), header.size());
+  }
+  constexpr int64_t kPiece = 128 << 10;  // still in the cache when it is added up
+  for (int64_t at = 0; at < bytes; at += kPiece) {
+    const int64_t piece = std::min(kPiece, bytes - at);
+    file_.read(entry.begin + offset + at, out + at, piece);
+    if (checked) sum = crc32_of(out + at, size_t(piece), sum);
+  }
+  COSS_CHECK(!checked || sum == entry.checksum,
+             path_ + " is truncated or corrupt: entry '" + name(int64_t(entry.index)) + "' (its checksum is another)");
+}
+
+void ZipArchive::read_by_library(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const {
+  const std::lock_guard lock(mutex_);
   zip_file_t* file = zip_fopen_index(zip_, entry.index, 0);
   COSS_CHECK(file != nullptr, path_ + " is corrupt (" + zip_strerror(zip_) + ")");
   // Stored entries can jump, which gives up the checksum.

@@ -2,7 +2,9 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "formats/file_bytes.h"
 
@@ -15,6 +17,8 @@ struct ZipEntry {
   uint64_t index = 0;
   int64_t bytes = 0;  // uncompressed
   bool stored = false;
+  int64_t begin = -1;  // of the bytes of a stored entry in the file; -1: only the library finds them
+  uint32_t checksum = 0;
 };
 
 class ZipArchive {
@@ -31,12 +35,18 @@ class ZipArchive {
   // False when there is no such entry; Error when its facts are impossible.
   bool find(const std::string& name, ZipEntry& entry) const;
   ZipEntry entry(int64_t index) const;
-  // A read that reaches the entry's end without a jump over more than a header also compares the checksum.
+  // A read of a whole entry, or of all but its header, also compares the checksum. Several threads may read.
   void read(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const;
 
  private:
+  std::vector<int64_t> find_headers() const;
+  void read_by_library(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const;
+
   std::string path_;
+  FileBytes file_;
   zip* zip_;
+  std::vector<int64_t> headers_;  // where each entry's header stands; empty when the directory is unusual
+  mutable std::mutex mutex_;      // of the library
 };
 
 bool looks_like_zip(const FileBytes& file);

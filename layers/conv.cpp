@@ -7,7 +7,7 @@ namespace coss {
 
 void add_conv_weight(const Scope& scope, const std::string& name, const ConvOptions& options, Var* weight,
                      Tensor* master) {
-  const auto& [in, out, window, conv, fan] = options;
+  const auto& [in, out, window, conv, fan, bias, activation] = options;
   COSS_ASSERT(!conv.depthwise || in == out);
   const int64_t in_of_one = conv.depthwise ? 1 : in / conv.groups;
   const Shape shape = conv.depthwise ? Shape{window, window, out} : Shape{out, window, window, in_of_one};
@@ -17,7 +17,7 @@ void add_conv_weight(const Scope& scope, const std::string& name, const ConvOpti
 }
 
 int64_t conv_macs(const ConvOptions& options, Extent& extent) {
-  const auto& [in, out, window, conv, fan] = options;
+  const auto& [in, out, window, conv, fan, bias, activation] = options;
   extent.height = conv.out_size(extent.height, window);
   extent.width = conv.out_size(extent.width, window);
   const int64_t per_output = window * window * (conv.depthwise ? 1 : in / conv.groups);
@@ -26,19 +26,21 @@ int64_t conv_macs(const ConvOptions& options, Extent& extent) {
 
 Conv::Conv(const Scope& scope, const std::string& name, const ConvOptions& options) : options_(options) {
   add_conv_weight(scope, name, options, &weight_);
+  if (options.bias) scope.params().add_rest(scope.name(name + ".bias"), {options.out}, Init::zeros(), &bias_);
 }
 
 Var Conv::operator()(const Var& x, Mode mode, const Var& residual) {
   if (mode == Mode::train) {
-    const Var y = conv2d(options_.conv, x, weight_);
-    return residual.empty() ? y : add(y, residual);
+    const Var y = conv2d(options_.conv, x, weight_, bias_);
+    return activation(options_.activation, residual.empty() ? y : add(y, residual));
   }
-  if (no_bias_.empty()) {
+  if (!options_.bias && no_bias_.empty()) {
     const Device device = x.value.device();
     no_bias_ = Tensor({options_.out}, accumulator_of(x.value.dtype()), device);
     kernels(device).fill(context(device), 0, no_bias_);
   }
-  return Var(conv2d_bias_act(options_.conv, Activation::none, x.value, weight_.value, no_bias_, residual.value));
+  return Var(conv2d_bias_act(options_.conv, options_.activation, x.value, weight_.value,
+                             options_.bias ? bias_.value : no_bias_, residual.value));
 }
 
 }  // namespace coss

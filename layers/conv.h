@@ -1,4 +1,5 @@
-// Conv: a convolution alone, for networks that normalise before they convolve (wide ResNets); and what every
+// Conv: a convolution without a norm, for networks that normalise before they convolve (wide ResNets) or not at all
+// (SqueezeNet); and what every
 // convolution of a network has in common: its size, the name and start of its weight, its cost.
 #pragma once
 #include <string>
@@ -20,6 +21,8 @@ struct ConvOptions {
   int64_t in = 0, out = 0, window = 3;
   ConvParams conv;  // depthwise: in == out
   Fan fan = Fan::out;
+  bool bias = false;
+  Activation activation = Activation::none;
 };
 
 // Registers scope/name.weight.
@@ -35,14 +38,14 @@ class Conv {
   Conv(const Conv&) = delete;
   Conv& operator=(const Conv&) = delete;
 
-  // (N,H,W,in) -> (N,P,Q,out). residual, when given, is shaped like the output.
+  // (N,H,W,in) -> (N,P,Q,out). residual, when given, is shaped like the output and added before the activation.
   Var operator()(const Var& x, Mode mode, const Var& residual = {});
 
   int64_t macs(Extent& extent) const { return conv_macs(options_, extent); }
 
  private:
   ConvOptions options_;
-  Var weight_;
+  Var weight_, bias_;
   Tensor no_bias_;  // of eval mode: zeros, made on first use
 };
 

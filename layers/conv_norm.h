@@ -15,7 +15,7 @@ struct ConvNormOptions {
   NormParams norm;  // with the activation
   Fan fan = Fan::out;
   bool bias = false;  // of the convolution: some networks have one, though the norm takes it away again
-  ConvOptions convolution() const { return {in, out, window, conv, fan}; }
+  ConvOptions convolution() const { return {.in = in, .out = out, .window = window, .conv = conv, .fan = fan}; }
 };
 
 // Zero padding that keeps the size where the stride is 1.

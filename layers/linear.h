@@ -9,18 +9,21 @@ struct LinearOptions {
   int64_t in = 0, out = 0;
   Init weight;  // default: PyTorch's U(+-1/sqrt(in)) for both
   Init bias;
+  bool with_bias = true;
+  FileLayout layout = FileLayout::plain;  // pointwise for what files have as a 1x1 convolution
   LinearOptions(int64_t in_width, int64_t out_width)
       : in(in_width), out(out_width), weight(Init::kaiming_uniform(in_width)), bias(Init::kaiming_uniform(in_width)) {}
 };
 
 class Linear {
  public:
-  // Registers scope/name/weight and scope/name/bias.
+  // Registers scope/name/weight and, if there is one, scope/name/bias.
   Linear(const Scope& scope, const std::string& name, const LinearOptions& options);
   Linear(const Linear&) = delete;
   Linear& operator=(const Linear&) = delete;
 
-  Var operator()(const Var& x) const { return linear(x, weight_, bias_); }  // (N,in) -> (N,out)
+  // (…,in) -> (…,out)
+  Var operator()(const Var& x, Activation act = Activation::none) const { return linear(x, weight_, bias_, act); }
 
  private:
   Var weight_, bias_;

@@ -5,16 +5,29 @@
 
 namespace coss {
 
-Norm::Norm(const Scope& scope, const std::string& name, int64_t channels, const NormParams& options)
+Norm::Norm(const Scope& scope, const std::string& name, int64_t channels, const NormParams& options, bool affine)
     : options_(options), channels_(channels) {
   Params& params = scope.params();
-  params.add_rest(scope.name(name + ".weight"), {channels}, Init::ones(), &gamma_);
-  params.add_rest(scope.name(name + ".bias"), {channels}, Init::zeros(), &beta_);
+  if (affine) {
+    params.add_rest(scope.name(name + ".weight"), {channels}, Init::ones(), &gamma_);
+    params.add_rest(scope.name(name + ".bias"), {channels}, Init::zeros(), &beta_);
+  }
   params.add_stat(scope.name(name + ".running_mean"), {channels}, Init::zeros(), &running_mean_);
   params.add_stat(scope.name(name + ".running_var"), {channels}, Init::ones(), &running_var_);
 }
 
+// What a norm that is not affine scales and shifts by.
+void Norm::make_constants() {
+  const Kernels& k = kernels(running_mean_);
+  Context& ctx = context(running_mean_.device());
+  for (const auto& [constant, value] : {std::pair(&gamma_, 1.0), std::pair(&beta_, 0.0)}) {
+    *constant = Var(Tensor({channels_}, running_mean_.dtype(), running_mean_.device()));
+    k.fill(ctx, value, constant->value);
+  }
+}
+
 Var Norm::operator()(const Var& x, Mode mode) {
+  if (gamma_.empty()) make_constants();
   if (mode == Mode::train) return norm_act(options_, x, gamma_, beta_, {}, running_mean_, running_var_);
   const Device device = x.value.device();
   if (scale_.empty()) {

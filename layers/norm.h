@@ -11,14 +11,15 @@ namespace coss {
 
 class Norm {
  public:
-  // Registers scope/name.{weight,bias,running_mean,running_var}.
-  Norm(const Scope& scope, const std::string& name, int64_t channels, const NormParams& options);
+  // Registers scope/name.{weight,bias,running_mean,running_var}; the first two only where it is affine.
+  Norm(const Scope& scope, const std::string& name, int64_t channels, const NormParams& options, bool affine = true);
   Norm(const Norm&) = delete;
   Norm& operator=(const Norm&) = delete;
 
   Var operator()(const Var& x, Mode mode);  // (N,H,W,channels), the same shape comes out
 
  private:
+  void make_constants();
   void refold();
 
   NormParams options_;

@@ -22,8 +22,8 @@ void Params::add_weight(std::string name, Shape shape, FileLayout layout, Init i
   add({std::move(name), shape, layout, Role::weight, init, 0, target, master, nullptr});
 }
 
-void Params::add_rest(std::string name, Shape shape, Init init, Var* target) {
-  add({std::move(name), shape, FileLayout::plain, Role::rest, init, 0, target, nullptr, nullptr});
+void Params::add_rest(std::string name, Shape shape, Init init, Var* target, FileLayout layout) {
+  add({std::move(name), shape, layout, Role::rest, init, 0, target, nullptr, nullptr});
 }
 
 void Params::add_stat(std::string name, Shape shape, Init init, Tensor* target) {
@@ -31,6 +31,26 @@ void Params::add_stat(std::string name, Shape shape, Init init, Tensor* target) 
 }
 
 namespace {
+
+// Half of the width tells the row, half the column: sines, then cosines, of falling frequencies.
+void fill_positions(Tensor& value) {
+  const int64_t tokens = value.shape()[0], width = value.shape()[1], quarter = width / 4;
+  const int64_t side = int64_t(std::sqrt(double(tokens)));
+  COSS_ASSERT(quarter * 4 == width && (side * side == tokens || side * side + 1 == tokens));
+  std::vector<float> rows(size_t(tokens * width), 0);
+  for (int64_t i = 0; i < side * side; ++i)
+    for (int64_t j = 0; j < quarter; ++j) {
+      const double frequency = std::pow(10000, -double(j) / double(quarter));
+      float* row = rows.data() + (tokens - side * side + i) * width + j;
+      for (const int64_t place : {i / side, i % side}) {
+        row[0] = float(std::sin(double(place) * frequency));
+        row[quarter] = float(std::cos(double(place) * frequency));
+        row += 2 * quarter;
+      }
+    }
+  const Tensor source = Tensor::from(rows, value.shape(), value.device());
+  kernels(value).cast(context(value.device()), source, value);
+}
 
 void initialise(const Init& init, uint64_t seed, uint64_t stream, Tensor& value) {
   Context& ctx = context(value.device());
@@ -42,6 +62,8 @@ void initialise(const Init& init, uint64_t seed, uint64_t stream, Tensor& value)
       return k.random_normal(ctx, seed, stream, init.a, init.b, value);
     case Init::uniform:
       return k.random_uniform(ctx, seed, stream, init.a, init.b, value);
+    case Init::positions:
+      return fill_positions(value);
   }
 }
 

@@ -12,13 +12,16 @@
 namespace coss {
 
 // How a parameter is laid out in PyTorch's files: plain as here; conv (K,R,S,C) <-> OIHW; depthwise (R,S,C) <->
-// (C,1,R,S).
-enum class FileLayout : uint8_t { plain, conv, depthwise };
+// (C,1,R,S); pointwise (O,I) <-> (O,I,1,1), a 1x1 convolution that is a linear layer here; leading (…) <->
+// (1,…), with ones in front up to three dimensions; transposed (O,I) <-> (I,O).
+enum class FileLayout : uint8_t { plain, conv, depthwise, pointwise, leading, transposed };
 
 // Initial values; drawn from Philox by (seed, position), so they do not depend on the device.
 struct Init {
-  enum Kind : uint8_t { constant, normal, uniform } kind = constant;
-  float a = 0, b = 0;  // constant a; normal mean a, stddev b; uniform [a, b)
+  enum Kind : uint8_t { constant, normal, uniform, positions } kind = constant;
+  // constant a; normal mean a, stddev b; uniform [a, b); positions: sines and cosines of the row and the column of each
+  // token of a square image (MoCo v3), zero for the class token in front.
+  float a = 0, b = 0;
   static Init zeros() { return {constant, 0, 0}; }
   static Init ones() { return {constant, 1, 0}; }
   static Init kaiming_normal(int64_t fan);      // stddev sqrt(2 / fan)
@@ -49,7 +52,7 @@ class Params {
 
   // Layers register what they need; the targets must stay where they are until allocate(), which fills them.
   void add_weight(std::string name, Shape shape, FileLayout layout, Init init, Var* target, Tensor* master = nullptr);
-  void add_rest(std::string name, Shape shape, Init init, Var* target);
+  void add_rest(std::string name, Shape shape, Init init, Var* target, FileLayout layout = FileLayout::plain);
   void add_stat(std::string name, Shape shape, Init init, Tensor* target);
 
   // Makes the buffers and the initial values. A frozen set (a teacher) has no gradients.

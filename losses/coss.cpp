@@ -40,7 +40,7 @@ LossTerms CossMethod::forward(const StepInputs& inputs) {
     const NoGrad guard;
     target = teacher_.features(Var(inputs.images), Mode::eval);
   }
-  Var features = student_.features(Var(inputs.images), Mode::train);
+  Var features = student_.features(Var(inputs.images), Mode::train, inputs.step);
   if (head_in_) features = (*head_out_)(relu((*head_in_)(features)));
   return coss_loss(loss_, widened(features), widened(target).value);
 }

@@ -76,7 +76,7 @@ class MobilenetV2 : public Network {
   }
 
   // Five stages, each the last output of its resolution.
-  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+  Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& block : blocks_) {
       Var y = (*block)(x, mode);

@@ -1,9 +1,17 @@
 // The table of models.
 #include "engine/text.h"
+#include "models/clip.h"
+#include "models/efficientnet.h"
 #include "models/mobilenet_v2.h"
+#include "models/mobilenet_v2_cifar.h"
+#include "models/mobilenet_v3.h"
 #include "models/resnet.h"
 #include "models/resnet_cifar.h"
+#include "models/shufflenet_v1.h"
+#include "models/shufflenet_v2.h"
+#include "models/squeezenet.h"
 #include "models/vgg.h"
+#include "models/vit.h"
 #include "models/wrn.h"
 
 namespace coss {
@@ -41,6 +49,58 @@ auto wrn(int64_t depth, int64_t widen) {
 
 auto vgg_cifar(int64_t convolutions) {
   return [=](const Scope& scope, int64_t classes) { return make_vgg_cifar(scope, {convolutions, classes}); };
+}
+
+VitOptions vit_options(int64_t heads, int64_t patch) { return {.width = 64 * heads, .heads = heads, .patch = patch}; }
+
+auto vit(VitOptions options) {
+  return [options](const Scope& scope, int64_t classes) mutable {
+    options.classes = classes;
+    return make_vit(scope, options);
+  };
+}
+
+auto vit(int64_t heads, int64_t patch) { return vit(vit_options(heads, patch)); }
+
+auto vit_mean_pooling(int64_t heads, int64_t patch) {
+  VitOptions options = vit_options(heads, patch);
+  options.mean_pooling = true;
+  return vit(options);
+}
+
+auto clip_resnet(Four blocks, int64_t embedding) {
+  return [=](const Scope& scope, int64_t classes) {
+    return make_clip_resnet(scope, {.blocks = blocks, .embedding = embedding, .classes = classes});
+  };
+}
+
+auto clip_vit(int64_t patch) {
+  return
+      [=](const Scope& scope, int64_t classes) { return make_clip_vit(scope, {.patch = patch, .classes = classes}); };
+}
+
+auto efficientnet(int size, bool tensorflow = false) {
+  return [=](const Scope& scope, int64_t classes) {
+    return make_efficientnet(scope, {.size = size, .tensorflow = tensorflow, .classes = classes});
+  };
+}
+
+auto mobilenet_v3(bool large, MobilenetV3Kind kind) {
+  return [=](const Scope& scope, int64_t classes) {
+    return make_mobilenet_v3(scope, {.large = large, .kind = kind, .classes = classes});
+  };
+}
+
+auto shufflenet_v1(bool cifar) {
+  return [=](const Scope& scope, int64_t classes) {
+    return make_shufflenet_v1(scope, {.cifar = cifar, .classes = classes});
+  };
+}
+
+auto shufflenet_v2(int64_t width, int64_t last, bool cifar = false) {
+  return [=](const Scope& scope, int64_t classes) {
+    return make_shufflenet_v2(scope, {.width = width, .last = last, .cifar = cifar, .classes = classes});
+  };
 }
 
 }  // namespace
@@ -94,6 +154,72 @@ const std::vector<ModelInfo>& models() {
       {"vgg8_cifar", "CIFAR VGG-8 with batch norm (RepDistiller vgg8)", 32, 512, 100, vgg_cifar(1)},
       {"vgg13_cifar", "CIFAR VGG-13 with batch norm (RepDistiller vgg13)", 32, 512, 100, vgg_cifar(2)},
       {"mobilenet_v2", "MobileNetV2 (torchvision)", 224, 1280, 1000, make_mobilenet_v2},
+      {"efficientnet_b0", "EfficientNet-B0 (torchvision, timm)", 224, 1280, 1000, efficientnet(0)},
+      {"efficientnet_b1", "EfficientNet-B1 (torchvision, timm)", 240, 1280, 1000, efficientnet(1)},
+      {"efficientnet_b2", "EfficientNet-B2 (torchvision, timm)", 288, 1408, 1000, efficientnet(2)},
+      {"efficientnet_b3", "EfficientNet-B3 (torchvision, timm)", 300, 1536, 1000, efficientnet(3)},
+      {"efficientnet_b4", "EfficientNet-B4 (torchvision, timm)", 380, 1792, 1000, efficientnet(4)},
+      {"efficientnet_b5", "EfficientNet-B5 (torchvision)", 456, 2048, 1000, efficientnet(5)},
+      {"efficientnet_b6", "EfficientNet-B6 (torchvision)", 528, 2304, 1000, efficientnet(6)},
+      {"efficientnet_b7", "EfficientNet-B7 (torchvision)", 600, 2560, 1000, efficientnet(7)},
+      {"tf_efficientnet_b0", "EfficientNet-B0 with SAME padding (timm, lukemelas)", 224, 1280, 1000,
+       efficientnet(0, true)},
+      {"tf_efficientnet_b1", "EfficientNet-B1 with SAME padding (timm, lukemelas)", 240, 1280, 1000,
+       efficientnet(1, true)},
+      {"tf_efficientnet_b2", "EfficientNet-B2 with SAME padding (timm, lukemelas)", 260, 1408, 1000,
+       efficientnet(2, true)},
+      {"tf_efficientnet_b3", "EfficientNet-B3 with SAME padding (timm, lukemelas)", 300, 1536, 1000,
+       efficientnet(3, true)},
+      {"tf_efficientnet_b4", "EfficientNet-B4 with SAME padding (timm, lukemelas)", 380, 1792, 1000,
+       efficientnet(4, true)},
+      {"tf_efficientnet_b5", "EfficientNet-B5 with SAME padding (timm, lukemelas)", 456, 2048, 1000,
+       efficientnet(5, true)},
+      {"tf_efficientnet_b6", "EfficientNet-B6 with SAME padding (timm, lukemelas)", 528, 2304, 1000,
+       efficientnet(6, true)},
+      {"tf_efficientnet_b7", "EfficientNet-B7 with SAME padding (timm, lukemelas)", 600, 2560, 1000,
+       efficientnet(7, true)},
+      {"efficientnet_v2_s", "EfficientNetV2-S (torchvision)", 384, 1280, 1000, efficientnet(kEfficientnetV2S)},
+      {"efficientnet_v2_m", "EfficientNetV2-M (torchvision)", 480, 1280, 1000, efficientnet(kEfficientnetV2M)},
+      {"efficientnet_v2_l", "EfficientNetV2-L (torchvision)", 480, 1280, 1000, efficientnet(kEfficientnetV2L)},
+      {"squeezenet1_1", "SqueezeNet 1.1, its convolutions alone (torchvision)", 224, 512, 0, make_squeezenet},
+      {"mobilenet_v3_small", "MobileNetV3 small (torchvision)", 224, 576, 1000,
+       mobilenet_v3(false, MobilenetV3Kind::torchvision)},
+      {"mobilenetv3_small_100", "MobileNetV3 small (timm)", 224, 576, 1000, mobilenet_v3(false, MobilenetV3Kind::timm)},
+      {"mobilenet_v3_small_dli14", "MobileNetV3 small, squeeze-and-excitation first (d-li14)", 224, 576, 1000,
+       mobilenet_v3(false, MobilenetV3Kind::gate_first)},
+      {"mobilenet_v3_large", "MobileNetV3 large (torchvision)", 224, 960, 1000,
+       mobilenet_v3(true, MobilenetV3Kind::torchvision)},
+      {"mobilenetv3_large_100", "MobileNetV3 large (timm)", 224, 960, 1000, mobilenet_v3(true, MobilenetV3Kind::timm)},
+      {"mobilenet_v3_large_dli14", "MobileNetV3 large, squeeze-and-excitation first (d-li14)", 224, 960, 1000,
+       mobilenet_v3(true, MobilenetV3Kind::gate_first)},
+      {"shufflenet_v2_x0_5", "ShuffleNetV2 x0.5 (torchvision)", 224, 1024, 1000, shufflenet_v2(48, 1024)},
+      {"shufflenet_v2_x1_0", "ShuffleNetV2 x1.0 (torchvision)", 224, 1024, 1000, shufflenet_v2(116, 1024)},
+      {"shufflenet_v2_x1_5", "ShuffleNetV2 x1.5 (torchvision)", 224, 1024, 1000, shufflenet_v2(176, 1024)},
+      {"shufflenet_v2_x2_0", "ShuffleNetV2 x2.0 (torchvision)", 224, 2048, 1000, shufflenet_v2(244, 2048)},
+      {"shufflenet_v1", "ShuffleNetV1, three groups (arXiv 1707.01083)", 224, 960, 1000, shufflenet_v1(false)},
+      {"shufflenet_v1_cifar", "CIFAR ShuffleNetV1 (RepDistiller ShuffleV1)", 32, 960, 100, shufflenet_v1(true)},
+      {"shufflenet_v2_cifar", "CIFAR ShuffleNetV2 (RepDistiller ShuffleV2)", 32, 1024, 100,
+       shufflenet_v2(116, 1024, true)},
+      {"mobilenet_v2_cifar", "CIFAR MobileNetV2, half as wide (RepDistiller MobileNetV2)", 32, 1280, 100,
+       make_mobilenet_v2_cifar},
+      {"vit_tiny_patch16_224", "ViT-Ti/16 (timm)", 224, 192, 1000, vit(3, 16)},
+      {"vit_tiny_patch32_224", "ViT-Ti/32 (timm's names)", 224, 192, 1000, vit(3, 32)},
+      {"vit_small_patch16_224", "ViT-S/16 (timm, DINO)", 224, 384, 1000, vit(6, 16)},
+      {"vit_small_patch32_224", "ViT-S/32 (timm)", 224, 384, 1000, vit(6, 32)},
+      {"vit_base_patch16_224", "ViT-B/16 (timm, DINO, MoCo v3)", 224, 768, 1000, vit(12, 16)},
+      {"vit_base_patch32_224", "ViT-B/32 (timm)", 224, 768, 1000, vit(12, 32)},
+      {"vit_small_patch8_224", "ViT-S/8 (DINO)", 224, 384, 1000, vit(6, 8)},
+      {"vit_base_patch8_224", "ViT-B/8 (DINO)", 224, 768, 1000, vit(12, 8)},
+      {"vit_small_patch16_224_gap", "ViT-S/16, mean of the patches (timm, global_pool=avg)", 224, 384, 1000,
+       vit_mean_pooling(6, 16)},
+      {"vit_base_patch16_224_gap", "ViT-B/16, mean of the patches (timm, global_pool=avg)", 224, 768, 1000,
+       vit_mean_pooling(12, 16)},
+      {"vit_small_patch16_224_mocov3", "ViT-S/16 with 12 heads and sine positions (MoCo v3)", 224, 384, 1000,
+       vit({.width = 384, .heads = 12, .sine_positions = true})},
+      {"clip_rn50", "CLIP's ResNet-50 image tower (OpenAI)", 224, 1024, 0, clip_resnet(k50, 1024)},
+      {"clip_rn101", "CLIP's ResNet-101 image tower (OpenAI)", 224, 512, 0, clip_resnet(k101, 512)},
+      {"clip_vit_b32", "CLIP's ViT-B/32 image tower (OpenAI)", 224, 512, 0, clip_vit(32)},
+      {"clip_vit_b16", "CLIP's ViT-B/16 image tower (OpenAI)", 224, 512, 0, clip_vit(16)},
   };
   return table;
 }

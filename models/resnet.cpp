@@ -86,7 +86,7 @@ class Resnet : public Network {
     classifier_ = std::make_unique<Classifier>(scope, "fc", LinearOptions(width, classes));
   }
 
-  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+  Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     if (pooled_stem_) x = max_pool(kStemPool, x);
     for (auto& stage : stages_) {

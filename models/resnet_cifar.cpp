@@ -70,7 +70,7 @@ class ResnetCifar : public Network {
     classifier_ = std::make_unique<Classifier>(scope, options.projections ? "fc" : "linear", classifier);
   }
 
-  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+  Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& stage : stages_) {
       for (auto& block : stage) x = (*block)(x, mode);

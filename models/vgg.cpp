@@ -38,7 +38,7 @@ class VggCifar : public Network {
     classifier_ = std::make_unique<Classifier>(scope, "classifier", classifier);
   }
 
-  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+  Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = images;
     for (size_t block = 0; block < blocks_.size(); ++block) {
       if (pools_before(block, images.shape()[1])) x = max_pool(kPool, x);

@@ -72,7 +72,7 @@ class Wrn : public Network {
   }
 
   // The stages are what the blocks add up, before the norm that follows.
-  Var features(const Var& images, Mode mode, std::vector<Var>* stages) override {
+  Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& stage : stages_) {
       for (auto& block : stage) x = (*block)(x, mode);

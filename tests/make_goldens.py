@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-MAKERS = ["make_op_goldens", "make_optimizer_goldens", "make_model_goldens", "make_step_goldens",
-          "make_image_goldens", "make_format_goldens"]
+MAKERS = ["make_op_goldens", "make_optimizer_goldens", "make_model_goldens", "make_vit_goldens",
+          "make_mobile_goldens", "make_step_goldens", "make_image_goldens", "make_format_goldens"]
 
 
 def main():

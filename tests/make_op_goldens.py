@@ -1,5 +1,6 @@
-"""Goldens of single operations: convolution, fused norm, pooling, linear, softmax, losses. Inputs are stored beside the
-results, all in the engine's layouts: images (N,H,W,C), convolution weights (K,R,S,C/groups), depthwise (R,S,C)."""
+"""Goldens of single operations: convolution, fused norm, activations, channels, pooling, linear, softmax, attention,
+losses. Inputs are stored beside the results, all in the engine's layouts: images (N,H,W,C), convolution weights
+(K,R,S,C/groups), depthwise (R,S,C)."""
 import torch
 import torch.nn.functional as F
 
@@ -17,6 +18,8 @@ CONVOLUTIONS = {
     "1x1_stride2": (2, 7, 7, 16, 8, 1, 2, 0, 1, 1),
     "depthwise": (2, 8, 7, 16, 16, 3, 1, 1, 1, 16),
     "depthwise_stride2": (2, 9, 9, 24, 24, 3, 2, 1, 1, 24),
+    "same_stride2": (2, 8, 9, 3, 8, 3, 2, 0, 1, 1),
+    "depthwise_same_stride2": (1, 10, 9, 16, 16, 5, 2, 0, 1, 16),
 }
 
 
@@ -24,25 +27,36 @@ def leaf(name, shape, scale=1.0):
     return noise(name, shape, scale=scale).requires_grad_()
 
 
+def padded_same(x, window, stride, dilation):
+    """TensorFlow's SAME: zeros that make the output ceil(in / stride) long, the odd one behind."""
+    widths = []
+    for size in (x.shape[3], x.shape[2]):
+        total = max((-(-size // stride) - 1) * stride + dilation * (window - 1) + 1 - size, 0)
+        widths += [total // 2, total - total // 2]
+    return F.pad(x, widths)
+
+
 def convolutions(out):
     for name, (n, h, w, c, k, window, stride, pad, dilation, groups) in CONVOLUTIONS.items():
         depthwise = name.startswith("depthwise")
         x = leaf(f"conv/{name}/x", (n, c, h, w))
         weight = leaf(f"conv/{name}/w", (k, c // groups, window, window))
-        y = F.conv2d(x, weight, None, stride, pad, dilation, groups)
+        same = "same" in name
+        padded = padded_same(x, window, stride, dilation) if same else x
+        y = F.conv2d(padded, weight, None, stride, pad, dilation, groups)
         dy = noise(f"conv/{name}/dy", y.shape)
         y.backward(dy)
         to_engine = rsc if depthwise else nhwc
-        out[f"conv/{name}/options"] = torch.tensor([stride, pad, dilation, groups, int(depthwise)])
+        out[f"conv/{name}/options"] = torch.tensor([stride, pad, dilation, groups, int(depthwise), int(same)])
         for key, value in (("x", nhwc(x)), ("w", to_engine(weight)), ("y", nhwc(y)), ("dy", nhwc(dy)),
                            ("dx", nhwc(x.grad)), ("dw", to_engine(weight.grad))):
             out[f"conv/{name}/{key}"] = value
 
 
 def norms(out):
-    activations = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+    activations = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6, "silu": F.silu, "hardswish": F.hardswish}
     for kind, act in activations.items():
-        for residual in (False, True):
+        for residual in (False, True) if kind not in ("silu", "hardswish") else (False,):
             name = f"norm/{kind}{'_residual' if residual else ''}"
             x, add = leaf(f"{name}/x", (4, 24, 5, 3), 2.0), leaf(f"{name}/residual", (4, 24, 5, 3), 2.0)
             gamma = (3.0 + noise(f"{name}/gamma", (24,))).requires_grad_()
@@ -61,6 +75,36 @@ def norms(out):
                 out[f"{name}/residual"], out[f"{name}/dresidual"] = nhwc(add), nhwc(add.grad)
 
 
+def activations(out):
+    kinds = {"silu": F.silu, "hardswish": F.hardswish, "sigmoid": torch.sigmoid, "hardsigmoid": F.hardsigmoid,
+             "gelu": F.gelu, "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x)}
+    for kind, act in kinds.items():
+        x = leaf(f"activation/{kind}/x", (7, 23), 6.0)
+        y = act(x)
+        dy = noise(f"activation/{kind}/dy", y.shape)
+        y.backward(dy)
+        for key, value in (("x", x), ("y", y), ("dy", dy), ("dx", x.grad)):
+            out[f"activation/{kind}/{key}"] = value
+
+
+def channels(out):
+    x, s = leaf("scale_channels/x", (2, 11, 5, 4)), leaf("scale_channels/s", (2, 11))
+    y = x * s[:, :, None, None]
+    dy = noise("scale_channels/dy", y.shape)
+    y.backward(dy)
+    for key, value in (("x", nhwc(x)), ("s", s), ("y", nhwc(y)), ("dy", nhwc(dy)), ("dx", nhwc(x.grad)),
+                       ("ds", s.grad)):
+        out[f"scale_channels/{key}"] = value
+    # ShuffleNetV2's unit without its convolutions: half of the channels, twice the other half, shuffled.
+    x = leaf("shuffle/x", (2, 12, 3, 4))
+    first, second = x.chunk(2, 1)
+    y = F.channel_shuffle(torch.cat((first, 2 * second), 1), 3)
+    dy = noise("shuffle/dy", y.shape)
+    y.backward(dy)
+    for key, value in (("x", x), ("y", y), ("dy", dy), ("dx", x.grad)):
+        out[f"shuffle/{key}"] = nhwc(value)
+
+
 def pooling(out):
     # Values on a coarse grid, so that most windows hold their maximum several times; the first one takes the gradient.
     x = (noise("max_pool/x", (2, 8, 11, 10)) * 2).round().div(2).requires_grad_()
@@ -69,6 +113,12 @@ def pooling(out):
     y.backward(dy)
     for key, value in (("x", x), ("y", y), ("dy", dy), ("dx", x.grad)):
         out[f"max_pool/{key}"] = nhwc(value)
+    x = leaf("avg_pool/x", (2, 6, 7, 8))
+    y = F.avg_pool2d(x, 3, 2, 1)
+    dy = noise("avg_pool/dy", y.shape)
+    y.backward(dy)
+    for key, value in (("x", x), ("y", y), ("dy", dy), ("dx", x.grad)):
+        out[f"avg_pool/{key}"] = nhwc(value)
     x = leaf("mean_hw/x", (3, 10, 5, 4))
     y = F.adaptive_avg_pool2d(x, 1).flatten(1)
     dy = noise("mean_hw/dy", y.shape)
@@ -87,6 +137,48 @@ def linear_and_softmax(out):
     x = noise("softmax/x", (6, 33), scale=4.0)
     out["softmax/x"], out["softmax/temperature"] = x, torch.tensor(0.2)
     out["softmax/y"], out["softmax/log_y"] = F.softmax(x / 0.2, 1), F.log_softmax(x / 0.2, 1)
+
+
+def transformers(out):
+    """Attention of every token and of the first alone; an embedding made as PyTorch does it, by a convolution."""
+    x = leaf("layer_norm/x", (3, 4, 20), 2.0)
+    gamma, beta = leaf("layer_norm/gamma", (20,)), leaf("layer_norm/beta", (20,))
+    y = F.layer_norm(x, (20,), gamma, beta, 1e-6)
+    dy = noise("layer_norm/dy", y.shape)
+    y.backward(dy)
+    for key, value in (("x", x), ("gamma", gamma), ("beta", beta), ("y", y), ("dy", dy), ("dx", x.grad),
+                       ("dgamma", gamma.grad), ("dbeta", beta.grad)):
+        out[f"layer_norm/{key}"] = value
+
+    for name, (n, t, heads, channels, queries) in {"all": (2, 19, 3, 8, 19), "first": (3, 10, 2, 20, 1)}.items():
+        qkv = leaf(f"attention/{name}/qkv", (n, t, 3 * heads * channels), 2.0)
+        q, k, v = qkv.unflatten(2, (3, heads, channels)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q[:, :, :queries], k, v).transpose(1, 2).flatten(2)
+        dy = noise(f"attention/{name}/dy", y.shape)
+        y.backward(dy)
+        out[f"attention/{name}/options"] = torch.tensor([heads, queries])
+        for key, value in (("qkv", qkv), ("y", y), ("dy", dy), ("dqkv", qkv.grad)):
+            out[f"attention/{name}/{key}"] = value
+
+    x, w, b = leaf("embedding/x", (2, 3, 8, 12)), leaf("embedding/w", (10, 3, 4, 4)), leaf("embedding/b", (10,))
+    first, position = leaf("embedding/first", (10,)), leaf("embedding/position", (7, 10))
+    tokens = F.conv2d(x, w, b, 4).flatten(2).transpose(1, 2)
+    y = torch.cat((first.expand(2, 1, -1), tokens), 1) + position
+    mean = y[:, 1:].mean(1)
+    dy, dmean = noise("embedding/dy", y.shape), noise("embedding/dmean", mean.shape)
+    ((y * dy).sum() + (mean * dmean).sum()).backward()
+    for key, value in (("x", nhwc(x)), ("w", nhwc(w).flatten(1)), ("b", b), ("first", first), ("position", position),
+                       ("y", y), ("mean", mean), ("dy", dy), ("dmean", dmean), ("dx", nhwc(x.grad)),
+                       ("dw", nhwc(w.grad).flatten(1)), ("db", b.grad), ("dfirst", first.grad),
+                       ("dposition", position.grad)):
+        out[f"embedding/{key}"] = value
+
+    x = leaf("normalize_rows/x", (6, 11))
+    y = F.normalize(x, dim=1)
+    dy = noise("normalize_rows/dy", y.shape)
+    y.backward(dy)
+    for key, value in (("x", x), ("y", y), ("dy", dy), ("dx", x.grad)):
+        out[f"normalize_rows/{key}"] = value
 
 
 def losses(out):
@@ -113,6 +205,6 @@ def losses(out):
 
 def make(folder):
     out = {}
-    for part in (convolutions, norms, pooling, linear_and_softmax, losses):
+    for part in (convolutions, norms, activations, channels, pooling, linear_and_softmax, transformers, losses):
         part(out)
     save(folder, "ops", out)

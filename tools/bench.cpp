@@ -60,7 +60,7 @@ void run_bench(const BenchOptions& options) {
   const Device device = options.common.place();
   const DType dtype = options.common.compute();
   if (options.trace) start_trace(device);
-  const auto teacher = load_network(options.teacher, "", Classifier::optional, device, dtype, /*seed=*/1);
+  const auto teacher = load_network(options.teacher, "", Classifier::optional, device, dtype, "auto", /*seed=*/1);
   Params params;
   const Scope scope(params);
   const ModelInfo& info = find_model(options.student);
@@ -112,7 +112,8 @@ void run_bench(const BenchOptions& options) {
 }  // namespace
 
 void add_bench(CLI::App& program) {
-  CLI::App& command = *program.add_subcommand("bench", "time a CoSS training step, feeding images (data), or mining");
+  CLI::App& command =
+      *program.add_subcommand("bench", "time a CoSS training step, feeding images (data), mining, or loading a file");
   auto options = std::make_shared<BenchOptions>();
   options->common.batch = 64;
   command.add_option("--teacher", options->teacher, "network")->capture_default_str();
@@ -125,6 +126,7 @@ void add_bench(CLI::App& program) {
   command.add_flag("--eager", options->eager, "on a GPU: launch every kernel instead of replaying a recorded step");
   add_common(command, options->common);
   add_example(command, "coss bench --teacher resnet50 --student resnet18 --batch 64 --dtype bf16");
+  add_bench_load(command);
   add_bench_data(command);
   add_bench_mining(command);
   command.require_subcommand(0, 1);

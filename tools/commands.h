@@ -16,6 +16,7 @@ void add_inspect(CLI::App& program);
 void add_convert(CLI::App& program);
 void add_draw(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_bench_load(CLI::App& bench);
 void add_bench_data(CLI::App& bench);
 void add_bench_mining(CLI::App& bench);
 void add_doctor(CLI::App& program);

@@ -15,6 +15,7 @@
 
 #include "data/augment.h"
 #include "engine/text.h"
+#include "formats/layouts.h"
 
 namespace coss {
 
@@ -44,13 +45,17 @@ std::vector<Key> keys(Config& c) {
       {"data.image_size", &c.data.image_size, "pixels, height and width"},
       {"data.augmentation", &c.data.augmentation, "moco_v1 | moco_v2 | swav | simclr | weak | cifar | eval"},
       {"data.workers", &c.data.workers, "threads that decode images"},
-      {"data.mean", &c.data.normalisation.mean, "of red, green and blue, subtracted from pixels in [0, 1]"},
-      {"data.stddev", &c.data.normalisation.stddev, "of red, green and blue, divides after that"},
+      {"data.mean", &c.data.normalisation.mean,
+       "of red, green and blue, subtracted from pixels in [0, 1]; unless given, as student.weights want"},
+      {"data.stddev", &c.data.normalisation.stddev,
+       "of red, green and blue, divides after that; unless given, as student.weights want"},
 
       {"teacher.model", &c.teacher.model, "see `coss models`; empty where the method has no teacher"},
       {"teacher.weights", &c.teacher.weights, "checkpoint of the teacher"},
+      {"teacher.from", &c.teacher.from, "layout of teacher.weights: auto, or one of `coss convert --help`"},
       {"student.model", &c.student.model, "see `coss models`"},
       {"student.weights", &c.student.weights, "checkpoint to start from; empty: random initial values"},
+      {"student.from", &c.student.from, "layout of student.weights, as teacher.from"},
       {"student.classes", &c.student.classes, "of its classifier; 0: those of the data if the method needs labels"},
 
       {"method.name", &c.method.name, "coss | supervised"},
@@ -227,6 +232,8 @@ class Reader {
     }
   }
 
+  bool was_set(const std::string& name) const { return set_.count(name) > 0; }
+
   std::vector<std::string> complaints;
 
  private:
@@ -249,6 +256,8 @@ class Reader {
       std::string shown = value.dump(-1, ' ', false, Json::error_handler_t::replace);
       if (shown.size() > 60) shown = shown.substr(0, 57) + "...";
       complaints.push_back(fmt::format("{} must be {}, found {}", name, wanted(key->target), shown));
+    } else {
+      set_.insert(name);
     }
   }
 
@@ -272,6 +281,7 @@ class Reader {
   }
 
   std::vector<Key> keys_;
+  std::set<std::string> set_;  // names of the keys that were given
 };
 
 void fail(const std::string& origin, const std::vector<std::string>& complaints) {
@@ -312,6 +322,7 @@ Config parse_config(const std::string& text, const std::string& origin, const st
   reader.object(parse_json(text, origin), "");
   for (const std::string& item : overrides) reader.override(item);
   if (!reader.complaints.empty()) fail(origin, reader.complaints);
+  config.data.normalisation_said = reader.was_set("data.mean") || reader.was_set("data.stddev");
   check(config);
   return config;
 }
@@ -349,6 +360,10 @@ void check(const Config& c) {
   one_of("dtype", c.dtype, {"fp32", "bf16", "fp16"});
   need(c.dtype != "fp16" || c.device != "cpu", "dtype=fp16 is for GPUs: use dtype=bf16, or device=cuda");
   need(!c.tf32 || c.device != "cpu", "tf32 is for GPUs: leave it out, or use device=cuda");
+  std::vector<std::string> layouts = layout_names();
+  layouts.insert(layouts.begin(), "auto");
+  one_of("teacher.from", c.teacher.from, layouts);
+  one_of("student.from", c.student.from, layouts);
   one_of("optimizer.name", c.optimizer.name, optimizer_names());
   one_of("schedule.name", c.schedule.name, schedule_names());
   look_up("data.augmentation", [&] { find_augmentation(c.data.augmentation); });

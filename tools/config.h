@@ -16,17 +16,20 @@ struct DataConfig {
   int64_t image_size = 224;
   std::string augmentation = "moco_v2";
   int workers = 2;
-  Normalisation normalisation;  // keys data.mean and data.stddev
+  Normalisation normalisation;      // keys data.mean and data.stddev
+  bool normalisation_said = false;  // one of the two stands in the recipe
 };
 
 struct TeacherConfig {
   std::string model;  // empty: the method has none
   std::string weights;
+  std::string from = "auto";  // layout of the weights
 };
 
 struct StudentConfig {
   std::string model;
   std::string weights;  // empty: random initial values
+  std::string from = "auto";
   int64_t classes = 0;  // of the student's own classifier; 0: those of the data if the method needs labels, else none
 };
 

@@ -1,4 +1,4 @@
-// `coss convert IN OUT`: takes a network out of somebody's checkpoint and writes it under torchvision's names.
+// `coss convert IN OUT`: takes a network out of somebody's checkpoint and writes it for coss or another library.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,11 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/check.h"
+#include "formats/detectron_writer.h"
 #include "formats/torch_writer.h"
 #include "formats/weights.h"
 #include "tools/command.h"
 #include "tools/commands.h"
-#include "tools/loaded_network.h"
+#include "tools/network_finder.h"
+#include "tools/onnx_export.h"
 
 namespace coss {
 
@@ -21,77 +23,9 @@ using Json = nlohmann::ordered_json;
 
 struct ConvertOptions {
   CommonOptions common;
-  std::string in, out, model, from = "auto", to;
+  std::string in, out, model, from = "auto", to, names;
   bool keep_heads = false, force = false;
 };
-
-struct Found {
-  const ModelInfo* model = nullptr;
-  std::vector<WantedTensor> wanted;
-  LayoutMatch match;
-};
-
-// The classifier is optional, and may have any number of classes.
-std::vector<WantedTensor> wanted_by(const ModelInfo& model) {
-  Params params;
-  const auto network = model.make(Scope(params, "network"), model.classes);
-  std::vector<WantedTensor> wanted = wanted_tensors(params, "network", is_classifier);
-  for (WantedTensor& want : wanted) {
-    if (want.optional && want.shape[0] == model.classes) want.shape[0] = -1;
-  }
-  return wanted;
-}
-
-// The network of which most is found, among those of which nothing is missing: a ResNet-34 holds all that a ResNet-18
-// wants. By names first, then by order.
-Found find_network(const TensorFile& file, const std::string& from) {
-  std::vector<Found> candidates;
-  for (const ModelInfo& model : models()) {
-    std::vector<WantedTensor> wanted = wanted_by(model);
-    LayoutMatch match = match_names(file, wanted, from);
-    candidates.push_back({&model, std::move(wanted), std::move(match)});
-  }
-  Found* best = nullptr;
-  const auto take_best = [&] {
-    for (Found& found : candidates) {
-      const bool better = !best || found.match.matched_required > best->match.matched_required;
-      if (found.match.complete() && better) best = &found;
-    }
-  };
-  take_best();
-  if (best) return std::move(*best);
-
-  const auto fit = [](const Found& found) {
-    return double(found.match.matched_required) / double(found.match.required);
-  };
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [&](const Found& a, const Found& b) { return fit(a) > fit(b); });
-  std::string closest;
-  for (size_t i = 0; i < std::min<size_t>(candidates.size(), 3); ++i) {
-    const LayoutMatch& match = candidates[i].match;
-    if (match.matched_required == 0) break;
-    closest += fmt::format("{}{} ({} of {} tensors fit)", i ? ", " : "", candidates[i].model->name,
-                           match.matched_required, match.required);
-  }
-  if (from == "auto") {
-    for (Found& found : candidates) found.match = match_order(file, found.wanted);
-    take_best();
-    if (best) return std::move(*best);
-  }
-  const std::string message = file.path() + " holds no network that coss knows";
-  COSS_CHECK(!closest.empty(), message + ": none of its tensors fits any ('coss inspect' lists them)");
-  throw Error(message + "; the closest are " + closest + ". Name one with --model to see what is missing");
-}
-
-Found find_network(const TensorFile& file, const ConvertOptions& options) {
-  if (options.model.empty()) return find_network(file, options.from);
-  const ModelInfo& model = find_model(options.model);
-  std::vector<WantedTensor> wanted = wanted_by(model);
-  LayoutMatch match = match_layout(file, wanted, options.from);
-  COSS_CHECK(match.complete(),
-             fmt::format("{} does not hold a {}: {}", file.path(), model.name, WeightReport(file, match).str()));
-  return {&model, std::move(wanted), std::move(match)};
-}
 
 NamedTensor copy_of(const TensorFile& file, const FileTensor& tensor, const std::string& name) {
   return {name, tensor.dtype, tensor.shape, file.read_bytes(tensor)};
@@ -109,53 +43,121 @@ NamedTensor batch_counter(const TensorFile& file, const FileTensor& mean, const 
 }
 
 // What some layouts have at the classifier's place is the projection head, which is no classifier.
-void drop_head(Found& found) {
+void drop_head(FoundNetwork& found) {
   LayoutMatch& match = found.match;
   if (!match.layout || match.layout->head[0] == '\0') return;
+  const std::string start = match.prefix + match.layout->head + ".";
   for (size_t i = 0; i < found.wanted.size(); ++i) {
     const FileTensor*& tensor = match.tensors[i];
-    const bool head = found.wanted[i].name.starts_with(std::string(match.layout->head) + ".");
-    if (!tensor || !head || !found.wanted[i].optional) continue;
+    if (!tensor || !found.wanted[i].optional || !tensor->name.starts_with(start)) continue;
     match.unexpected.push_back(tensor->name + " " + shape_text(tensor->shape));
     match.matched -= 1;
     tensor = nullptr;
   }
 }
 
-std::vector<NamedTensor> converted(const TensorFile& file, const Found& found, bool keep_heads) {
+// The tensors as a library names and shapes them; coss's own names are torchvision's, and timm's for ViTs.
+std::vector<WantedTensor> named_for(const std::string& library, const FoundNetwork& found) {
+  const auto any = [&](const char* part) {
+    return std::any_of(found.wanted.begin(), found.wanted.end(),
+                       [&](const WantedTensor& want) { return want.name.find(part) != std::string::npos; });
+  };
+  const bool clip = any("attnpool.") || any("resblocks."), vit = any("patch_embed.");
+  if (library.empty() || (library == "torchvision" && !clip && !vit)) return found.wanted;
+  const NameRule rule = library == "lukemelas" ? NameRule::lukemelas
+                        : library == "d-li14"  ? NameRule::dli14
+                                               : NameRule::timm;
+  std::vector<WantedTensor> names = spelled(rule, found.wanted);
+  const bool known = library != "torchvision" && std::none_of(names.begin(), names.end(), [](const WantedTensor& want) {
+                       return want.name.empty();
+                     });
+  if (known) return names;
+  const bool same = library == "timm" && !clip && (vit || any("layer4."));
+  COSS_CHECK(same, fmt::format("{} has no names for a {}; without --names it is written under {} names", library,
+                               found.model->name,
+                               clip  ? "CLIP's"
+                               : vit ? "timm's"
+                                     : "torchvision's"));
+  return found.wanted;
+}
+
+NamedTensor shaped_copy(const TensorFile& file, const FileTensor& tensor, const WantedTensor& as) {
+  NamedTensor copy = copy_of(file, tensor, as.name);
+  int64_t others = 1;
+  for (int64_t size : as.shape) others *= size < 0 ? 1 : size;
+  copy.shape = as.shape;
+  for (int64_t& size : copy.shape) {
+    if (size < 0) size = tensor.numel() / std::max<int64_t>(others, 1);
+  }
+  return copy;
+}
+
+std::vector<NamedTensor> converted(const TensorFile& file, const FoundNetwork& found, const ConvertOptions& options) {
   std::vector<NamedTensor> tensors;
-  for (size_t i = 0; i < found.wanted.size(); ++i) {
-    const std::string& name = found.wanted[i].name;
+  const std::vector<WantedTensor> names = named_for(options.names, found);
+  for (size_t i = 0; i < names.size(); ++i) {
     const FileTensor* tensor = found.match.tensors[i];
     if (!tensor) continue;
-    tensors.push_back(copy_of(file, *tensor, name));
-    if (name.ends_with("running_mean")) tensors.push_back(batch_counter(file, *tensor, name));
+    tensors.push_back(shaped_copy(file, *tensor, names[i]));
+    if (names[i].name.ends_with("running_mean")) tensors.push_back(batch_counter(file, *tensor, names[i].name));
   }
-  if (!keep_heads) return tensors;
+  if (!options.keep_heads) return tensors;
   for (const auto& [name, tensor] : head_tensors(file, found.match)) {
     tensors.push_back(copy_of(file, *tensor, "head." + name));
   }
   return tensors;
 }
 
-std::map<std::string, std::string> metadata_of(const TensorFile& file, const Found& found, const WeightReport& report) {
+// What no name or shape tells of a network, for whoever builds it elsewhere.
+struct Numerics {
+  const char *model, *key, *value;  // of all models whose names begin so
+};
+constexpr Numerics kNumerics[] = {
+    {"tf_efficientnet_", "padding", "same"},
+    {"tf_efficientnet_", "bn_eps", "0.001"},
+    {"efficientnet_b5", "bn_eps", "0.001"},
+    {"efficientnet_b6", "bn_eps", "0.001"},
+    {"efficientnet_b7", "bn_eps", "0.001"},
+    {"mobilenet_v3_small_dli14", "se_before_activation", "true"},
+    {"mobilenet_v3_large_dli14", "se_before_activation", "true"},
+    {"mobilenet_v3_small_dli14", "bn_eps", "1e-05"},
+    {"mobilenet_v3_large_dli14", "bn_eps", "1e-05"},
+    {"mobilenetv3_", "bn_eps", "1e-05"},
+    {"mobilenet_v3_", "bn_eps", "0.001"},
+};
+
+std::map<std::string, std::string> metadata_of(const TensorFile& file, const FoundNetwork& found,
+                                               const WeightReport& report) {
   // A safetensors file may say more about itself; what a checkpoint's dictionary says is about a run that is over.
   std::map<std::string, std::string> metadata;
   if (file.container() == "safetensors") metadata = file.metadata();
-  metadata["model"] = found.model->name;
+  const std::string model = found.model->name;
+  metadata["model"] = model;
   metadata["image_mean"] = channels_text(report.normalisation.mean);
   metadata["image_stddev"] = channels_text(report.normalisation.stddev);
   metadata["layout"] = report.layout;
+  for (const Numerics& row : kNumerics) {
+    if (model.starts_with(row.model)) metadata.emplace(row.key, row.value);
+  }
+  const Layout* const layout = found.match.layout;
+  if (layout && layout->interpolation[0] != '\0') metadata["interpolation"] = layout->interpolation;
+  // CLIP's archives say it.
+  const auto size = file.metadata().find("input_resolution");
+  if (size != file.metadata().end()) metadata["image_size"] = size->second;
   return metadata;
 }
 
-// "safetensors" or "pth".
+// "safetensors", "pth", "onnx" or "detectron2".
 std::string container_for(const ConvertOptions& options) {
   if (!options.to.empty()) return options.to;
   const std::string suffix = std::filesystem::path(options.out).extension().string();
   if (suffix == ".safetensors") return "safetensors";
+  if (suffix == ".onnx") return "onnx";
+  if (suffix == ".pkl") return "detectron2";
   COSS_CHECK(suffix == ".pth" || suffix == ".pt",
-             options.out + ": end the name in .safetensors or .pth, or say --to safetensors or --to pth");
+             options.out +
+                 ": end the name in .safetensors, .pth, .onnx or .pkl, or say --to safetensors, pth, onnx or "
+                 "detectron2");
   return "pth";
 }
 
@@ -167,15 +169,21 @@ void convert(const ConvertOptions& options) {
              options.out + " is the input itself: name another file");
   COSS_CHECK(options.force || !fs::exists(options.out),
              options.out + " is there already: name another file, or --force");
+  COSS_CHECK((to != "detectron2" && to != "onnx") || (options.names.empty() && !options.keep_heads),
+             to + " files have their own names and no head: leave --names and --keep-heads out");
 
   const TensorFile file = open_tensor_file(options.in);
-  Found found = find_network(file, options);
+  FoundNetwork found = find_network(file, options.model, options.from);
   drop_head(found);
-  const std::vector<NamedTensor> tensors = converted(file, found, options.keep_heads);
+  const std::vector<NamedTensor> tensors = converted(file, found, options);
   const WeightReport report(file, found.match);
   const std::map<std::string, std::string> metadata = metadata_of(file, found, report);
   if (to == "pth") {
     write_torch_zip(options.out, tensors);
+  } else if (to == "detectron2") {
+    write_detectron(options.out, tensors);
+  } else if (to == "onnx") {
+    export_onnx(options.in, found, options.from, options.out, metadata);
   } else {
     write_safetensors(options.out, tensors, metadata);
   }
@@ -196,24 +204,33 @@ void convert(const ConvertOptions& options) {
                        {"missing", report.missing},
                        {"mismatched", report.mismatched},
                        {"left_over", report.unexpected},
-                       {"written", tensors.size()}};
+                       {"written", tensors.size()},
+                       {"metadata", metadata}};
     // Names in a file may be any bytes; what is no UTF-8 is replaced.
     fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
     return;
   }
   fmt::print("{}: {}, {}\n", options.in, found.model->name, report.str());
-  fmt::print("{}: {} tensors written", options.out, tensors.size());
+  if (to == "onnx") {
+    fmt::print("{}: the network is written", options.out);
+  } else {
+    fmt::print("{}: {} tensors written", options.out, tensors.size());
+  }
   if (heads > 0) fmt::print(", {} of them the projection head", heads);
-  fmt::print("; images of mean {} and standard deviation {}\n", metadata.at("image_mean"), metadata.at("image_stddev"));
+  fmt::print("; images of mean {} and standard deviation {}", metadata.at("image_mean"), metadata.at("image_stddev"));
+  for (const char* key : {"interpolation", "padding", "bn_eps", "se_before_activation"}) {
+    if (const auto said = metadata.find(key); said != metadata.end()) fmt::print(", {} {}", key, said->second);
+  }
+  fmt::print("\n");
 }
 
 }  // namespace
 
 void add_convert(CLI::App& program) {
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* command = program.add_subcommand("convert", "Write a checkpoint's network under torchvision's names");
+  CLI::App* command = program.add_subcommand("convert", "Write a checkpoint's network for coss or another library");
   command->add_option("in", options->in, "A checkpoint in any container that coss reads")->required();
-  command->add_option("out", options->out, "The file to write: .safetensors, .pth or .pt")->required();
+  command->add_option("out", options->out, "The file to write: .safetensors, .pth, .pt, .onnx or .pkl")->required();
   command->add_option("--model", options->model, "The network, see 'coss models'; else it is found by its shapes");
   std::vector<std::string> layouts = layout_names();
   layouts.insert(layouts.begin(), "auto");
@@ -221,7 +238,9 @@ void add_convert(CLI::App& program) {
       ->check(CLI::IsMember(layouts))
       ->capture_default_str();
   command->add_option("--to", options->to, "The container, where the name of OUT does not tell")
-      ->check(CLI::IsMember({"safetensors", "pth"}));
+      ->check(CLI::IsMember({"safetensors", "pth", "onnx", "detectron2"}));
+  command->add_option("--names", options->names, "Whose names to write; else torchvision's, for ViTs timm's")
+      ->check(CLI::IsMember({"torchvision", "timm", "lukemelas", "d-li14"}));
   command->add_flag("--keep-heads", options->keep_heads, "Also write the projection head, as head.…");
   command->add_flag("--force", options->force, "Replace OUT if it is there");
   add_json(*command, options->common);

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 
+#include "formats/layouts.h"
+
 namespace coss {
 
 std::unique_ptr<LoadedNetwork> EvaluationOptions::network(Classifier classifier) const {
-  auto network = load_network(model, weights, classifier, common.place(), common.compute());
+  auto network = load_network(model, weights, classifier, common.place(), common.compute(), from);
   if (!network->report.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
   return network;
 }
@@ -20,6 +22,7 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
   options.batch = common.batch;
   options.workers = workers;
   options.normalisation = network.normalisation;
+  options.bicubic = network.bicubic;
   std::copy(mean.begin(), mean.end(), options.normalisation.mean);
   std::copy(stddev.begin(), stddev.end(), options.normalisation.stddev);
   options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
@@ -30,11 +33,20 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
   return options;
 }
 
+void add_from(CLI::App& command, std::string& from) {
+  std::vector<std::string> layouts = layout_names();
+  layouts.insert(layouts.begin(), "auto");
+  command.add_option("--from", from, "whose layout the weights have, see 'coss convert'")
+      ->check(CLI::IsMember(layouts))
+      ->capture_default_str();
+}
+
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required) {
   command.add_option("--model", options.model, "network, see 'coss models'")->required(required);
   command.add_option("--weights", options.weights, "PyTorch or safetensors file")
       ->required(required)
       ->type_name("FILE");
+  add_from(command, options.from);
   command.add_option("--data", options.data, "CIFAR binaries, class folders, a flat folder or a list file")
       ->required(required)
       ->type_name("PATH");

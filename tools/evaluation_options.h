@@ -11,7 +11,7 @@ namespace coss {
 
 struct EvaluationOptions {
   CommonOptions common;
-  std::string model, weights, data;
+  std::string model, weights, from = "auto", data;
   int32_t image_size = 0;  // 0: the model's own
   int workers = 2;
   std::vector<float> mean, stddev;  // empty: those that the weights were trained with
@@ -21,7 +21,9 @@ struct EvaluationOptions {
   FeatureOptions features(const LoadedNetwork& network, const std::string& label) const;
 };
 
-// --model --weights --data --size --workers --mean --std and the common options.
+// --from.
+void add_from(CLI::App& command, std::string& from);
+// --model --weights --from --data --size --workers --mean --std and the common options.
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required = true);
 
 }  // namespace coss

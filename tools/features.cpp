@@ -19,7 +19,9 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
   loading.ring = 2;  // whole images wait there, not crops
   loading.replace_broken = false;
   loading.log = options.log;
-  Loader loader(dataset, sampler, find_augmentation("eval"), loading);
+  Augmentation central = find_augmentation("eval");
+  central.bicubic = options.bicubic;
+  Loader loader(dataset, sampler, central, loading);
   loader.start(0, 0, 0);
   int64_t done = 0;
   while (const Batch* batch = loader.next()) {

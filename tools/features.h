@@ -15,7 +15,8 @@ struct FeatureOptions {
   int64_t batch = 64;
   int workers = 2;
   Normalisation normalisation;
-  bool logits = false;  // the classifier's output instead of the pooled features
+  bool bicubic = false;  // resizing; else bilinear
+  bool logits = false;   // the classifier's output instead of the pooled features
   std::function<void(int64_t done, int64_t size)> progress;
   std::function<void(const std::string&)> log;
 };

@@ -9,6 +9,7 @@
 #include "formats/tensor_file.h"
 #include "tools/command.h"
 #include "tools/commands.h"
+#include "tools/network_finder.h"
 
 namespace coss {
 
@@ -24,8 +25,17 @@ std::string dump(const nlohmann::ordered_json& json) {
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+// Model and layout; both "" for a file that holds no network that coss knows.
+std::pair<std::string, std::string> network_in(const TensorFile& file) try {
+  const FoundNetwork found = find_network(file);
+  return {found.model->name, found.match.layout_name()};
+} catch (const Error&) {
+  return {};
+}
+
 void inspect(const InspectOptions& options) {
   const TensorFile file = open_tensor_file(options.file);
+  const auto [model, layout] = network_in(file);
   int64_t numbers = 0, bytes = 0;
   size_t width = 4;
   for (const FileTensor& tensor : file.tensors()) {
@@ -40,6 +50,8 @@ void inspect(const InspectOptions& options) {
       tensors.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
     fmt::print("{}\n", dump({{"file", options.file},
                              {"container", file.container()},
+                             {"model", model},
+                             {"layout", layout},
                              {"tensors", tensors},
                              {"metadata", file.metadata()},
                              {"numbers", numbers},
@@ -48,6 +60,7 @@ void inspect(const InspectOptions& options) {
   }
   fmt::print("{}: {}, {} tensors, {} numbers, {:.1f} MiB\n", options.file, file.container(), file.tensors().size(),
              numbers, double(bytes) / (1 << 20));
+  if (!model.empty()) fmt::print("  holds a {}, layout {}\n", model, layout);
   for (const FileTensor& tensor : file.tensors())
     fmt::print("  {:<{}}  {:<7}  {}\n", printable(tensor.name), width, name_of(tensor.dtype), shape_text(tensor.shape));
   for (const auto& [key, value] : file.metadata()) fmt::print("  {} = {}\n", printable(key), printable(value));

@@ -1,29 +1,65 @@
-// Finds out how many classes a file's classifier has, builds the network accordingly and fills it.
+// Finds out which network a file's weights want and how many classes its classifier has, builds it and fills it.
 #include "tools/loaded_network.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/text.h"
 #include "formats/tensor_file.h"
 #include "formats/weights.h"
+#include "models/renormalised.h"
 
 namespace coss {
 namespace {
 
-constexpr const char* kClassifierPrefixes[] = {"fc.", "linear.", "classifier."};
+constexpr const char* kClassifierPrefixes[] = {"fc.", "linear.", "classifier.", "head.weight", "head.bias"};
 
-// Rows of the file's classifier weight; 0 when it has none.
-int64_t classes_in(const TensorFile& file) {
-  for (const FileTensor& tensor : file.tensors())
-    for (const char* prefix : kClassifierPrefixes) {
-      const size_t at = tensor.name.rfind(prefix);
-      const bool starts_a_part = at == 0 || (at != std::string::npos && tensor.name[at - 1] == '.');
-      if (starts_a_part && tensor.shape.size() == 2 && tensor.name.ends_with("weight")) return tensor.shape[0];
-    }
-  return 0;
+std::string said(const TensorFile& file, const std::string& key) {
+  const auto found = file.metadata().find(key);
+  return found == file.metadata().end() ? "" : found->second;
+}
+
+bool is_variant(const std::string& model, const std::string& other) {
+  const std::vector<std::string> layouts = layout_names();
+  return std::any_of(layouts.begin(), layouts.end(),
+                     [&](const std::string& layout) { return variant_for(model, layout) == other; });
+}
+
+WeightFacts facts_of(const std::string& asked, const TensorFile& file, const std::string& from) {
+  const ModelInfo& info = find_model(asked);
+  const int64_t classes = std::max<int64_t>(info.classes, 1);
+  Params params;
+  const auto network = info.make(Scope(params), classes);
+  std::vector<WantedTensor> wanted = wanted_tensors(params, "", is_classifier);
+  for (WantedTensor& want : wanted)
+    if (want.optional && want.shape[0] == classes) want.shape[0] = -1;
+  const LayoutMatch match = match_layout(file, wanted, from);
+
+  WeightFacts facts;
+  for (size_t i = 0; i < wanted.size(); ++i)
+    if (match.tensors[i] && wanted[i].shape.size() >= 2 && wanted[i].shape[0] < 0)
+      facts.classes = match.tensors[i]->shape[0];
+  facts.normalisation = WeightReport(file, match).normalisation;
+  const std::string interpolation = said(file, "interpolation");
+  facts.bicubic = (interpolation.empty() && match.layout ? match.layout->interpolation : interpolation) == "bicubic";
+
+  const std::string model = said(file, "model");
+  if (model == asked || is_variant(asked, model)) {
+    facts.model = model;
+  } else {
+    facts.model = variant_for(asked, match.library());
+  }
+  if (facts.model != asked)
+    facts.note = fmt::format("the weights are those of a {}, which is built instead of {}", facts.model, asked);
+  return facts;
 }
 
 }  // namespace
+
+WeightFacts facts_of_weights(const std::string& model, const std::string& weights, const std::string& from) {
+  return facts_of(model, open_tensor_file(weights), from);
+}
 
 bool is_classifier(const std::string& parameter_name) {
   for (const char* prefix : kClassifierPrefixes)
@@ -31,29 +67,42 @@ bool is_classifier(const std::string& parameter_name) {
   return false;
 }
 
+void LoadedNetwork::take_images_of(const Normalisation& given) {
+  if (given == normalisation) return;
+  network = std::make_unique<Renormalised>(std::move(network), given, normalisation);
+  if (!report.empty()) report += "; ";
+  report +=
+      fmt::format("images of mean {} and standard deviation {} are mapped to mean {} and standard deviation {} for it",
+                  channels_text(given.mean), channels_text(given.stddev), channels_text(normalisation.mean),
+                  channels_text(normalisation.stddev));
+}
+
 std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::string& weights, Classifier classifier,
-                                            Device device, DType dtype, uint64_t seed) {
-  const ModelInfo& info = find_model(name);
+                                            Device device, DType dtype, const std::string& from, uint64_t seed) {
   auto loaded = std::make_unique<LoadedNetwork>();
-  loaded->image_size = info.image_size;
-  int64_t classes = info.classes;
+  WeightFacts facts;
+  facts.model = name;
   if (!weights.empty()) {
     const TensorFile file = open_tensor_file(weights);
-    if (const int64_t found = classes_in(file)) classes = found;
-    const auto mark = file.metadata().find("classifier");
-    COSS_CHECK(classifier == Classifier::optional || mark == file.metadata().end() || mark->second != "untrained",
+    facts = facts_of(name, file, from);
+    COSS_CHECK(classifier == Classifier::optional || said(file, "classifier") != "untrained",
                weights +
                    ": its classifier was never trained (it was distilled without labels); evaluate it with "
                    "'coss eval knn' or 'coss eval linear'");
   }
-  loaded->network = info.make(Scope(loaded->params, "network"), classes);
+  const ModelInfo& info = find_model(facts.model);
+  loaded->model = facts.model;
+  loaded->image_size = info.image_size;
+  loaded->network = info.make(Scope(loaded->params, "network"), facts.classes > 0 ? facts.classes : info.classes);
   loaded->params.allocate(device, dtype, seed, /*frozen=*/true);
   if (weights.empty()) return loaded;
-  const WeightReport report = load_weights(weights, loaded->params, "network", [&](const std::string& parameter) {
+  const auto optional = [&](const std::string& parameter) {
     return classifier == Classifier::optional && is_classifier(parameter);
-  });
-  loaded->normalisation = report.normalisation;
-  loaded->report = report.str();
+  };
+  const WeightReport report = load_weights(weights, loaded->params, "network", optional, from);
+  loaded->normalisation = facts.normalisation;
+  loaded->bicubic = facts.bicubic;
+  loaded->report = (facts.note.empty() ? "" : facts.note + "; ") + report.str();
   return loaded;
 }
 

@@ -1,10 +1,12 @@
 // `coss models`: the networks that --model, teacher.model and student.model name.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
-#include "models/network.h"
+#include "models/training_memory.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -12,32 +14,29 @@ namespace coss {
 
 namespace {
 
-// Trainable numbers of the published network; registering parameters allocates nothing.
-int64_t parameters_of(const ModelInfo& model) {
-  Params params;
-  const auto network = model.make(Scope(params), model.classes);
-  int64_t count = 0;
-  for (const Params::Entry& entry : params.entries())
-    if (entry.role != Params::Role::stat) count += entry.shape.numel();
-  return count;
-}
-
 void list_models(const CommonOptions& options) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  size_t width = 0;
+  for (const ModelInfo& model : models()) width = std::max(width, std::string_view(model.name).size());
   for (const ModelInfo& model : models()) {
-    const int64_t parameters = parameters_of(model);
+    const ModelCost cost = cost_of(model);
+    const int64_t memory = training_memory(model, DType::bf16);
     if (options.json) {
       list.push_back({{"name", model.name},
-                      {"parameters", parameters},
+                      {"parameters", cost.parameters},
+                      {"macs", cost.macs},
                       {"feature_width", model.feature_width},
+                      {"training_bytes_per_image", memory},
                       {"image_size", model.image_size},
                       {"classes", model.classes},
                       {"description", model.description}});
     } else {
       if (list.empty())
-        fmt::print("{:<20} {:>12} {:>9} {:>6} {:>8}  {}\n", "name", "parameters", "features", "size", "classes", "");
+        fmt::print("{:<{}} {:>11} {:>11} {:>8} {:>10} {:>5} {:>7}\n", "name", width, "parameters", "MACs", "features",
+                   "MiB/image", "size", "classes");
       list.push_back(model.name);
-      fmt::print("{:<20} {:>12} {:>9} {:>6} {:>8}  {}\n", model.name, parameters, model.feature_width, model.image_size,
+      fmt::print("{:<{}} {:>11} {:>10.3f}G {:>8} {:>10.1f} {:>5} {:>7}  {}\n", model.name, width, cost.parameters,
+                 double(cost.macs) * 1e-9, model.feature_width, double(memory) / (1 << 20), model.image_size,
                  model.classes, model.description);
     }
   }
@@ -48,7 +47,7 @@ void list_models(const CommonOptions& options) {
 
 void add_models(CLI::App& program) {
   auto options = std::make_shared<CommonOptions>();
-  CLI::App* command = program.add_subcommand("models", "List the networks: parameters, feature width, image size");
+  CLI::App* command = program.add_subcommand("models", "List the networks: parameters, cost, memory, feature width");
   add_json(*command, *options);
   add_example(*command, "coss models --json");
   command->callback([options] { list_models(*options); });

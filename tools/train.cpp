@@ -32,8 +32,17 @@ std::vector<std::string> all_overrides(const TrainOptions& options) {
   return overrides;
 }
 
+// A student that starts from weights goes on with the images that they were trained on, unless the recipe says how
+// images are normalised; the teacher's are mapped to its own in any case.
+void settle_normalisation(Config& config) {
+  const StudentConfig& student = config.student;
+  if (config.data.normalisation_said || student.weights.empty()) return;
+  config.data.normalisation = facts_of_weights(student.model, student.weights, student.from).normalisation;
+}
+
 void run_train(const TrainOptions& options) {
   Config config = load_config(options.recipe, all_overrides(options));
+  settle_normalisation(config);
   const Device device = resolve_device(config.device);
   config.device = name_of(device);
   prepare_device(device, parse_dtype(config.dtype), config.tf32, config.threads);

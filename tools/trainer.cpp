@@ -46,18 +46,27 @@ Trainer::Trainer(const Config& config)
   COSS_CHECK(!method.needs_labels || train_set_->classes() > 0,
              fmt::format("method {} needs labels, and {} has none", method.name, config.data.path));
   if (method.needs_teacher)
-    teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_);
+    teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_,
+                            config.teacher.from);
+  if (teacher_ && !config.teacher.weights.empty()) teacher_->take_images_of(config.data.normalisation);
 
   const Scope scope(params_);
-  const ModelInfo& model = find_model(config.student.model);
+  WeightFacts student;
+  student.model = config.student.model;
+  if (!config.student.weights.empty())
+    student = facts_of_weights(config.student.model, config.student.weights, config.student.from);
+  student_model_ = student.model;
+  const ModelInfo& model = find_model(student_model_);
   int64_t classes = config.student.classes > 0 ? config.student.classes : model.classes;
   if (method.needs_labels && config.student.classes == 0) classes = train_set_->classes();
   student_ = model.make(scope / "student", classes);
   method_ = method.make(config.method, scope, *student_, teacher_ ? teacher_->network.get() : nullptr);
   params_.allocate(device_, dtype_, config.seed);
-  if (!config.student.weights.empty())
-    load_weights(config.student.weights, params_, "student",
-                 [](const std::string& name) { return is_classifier(name); });
+  if (!config.student.weights.empty()) {
+    const WeightReport report =
+        load_weights(config.student.weights, params_, "student", is_classifier, config.student.from);
+    student_report_ = (student.note.empty() ? "" : student.note + "; ") + report.str();
+  }
   optimizer_ = make_optimizer(config.optimizer, params_);
   step_ =
       std::make_unique<Step>(*method_, params_, *optimizer_,
@@ -80,11 +89,12 @@ std::string Trainer::summary() const {
   std::string text = fmt::format("data     {}: {} training images, {} classes\n", config_.data.path, train_set_->size(),
                                  train_set_->classes());
   if (teacher_)
-    text += fmt::format("teacher  {}: {} features, {}\n", config_.teacher.model, (*teacher_)->feature_width,
+    text += fmt::format("teacher  {}: {} features, {}\n", teacher_->model, (*teacher_)->feature_width,
                         config_.teacher.weights.empty() ? "random weights" : config_.teacher.weights);
   if (teacher_ && !teacher_->report.empty()) text += teacher_->report + "\n";
-  text += fmt::format("student  {}: {} features, {} trainable numbers with heads\n", config_.student.model,
+  text += fmt::format("student  {}: {} features, {} trainable numbers with heads\n", student_model_,
                       student_->feature_width, params_.count());
+  if (!student_report_.empty()) text += student_report_ + "\n";
   text += fmt::format("run      {} steps of {} images, {} steps an epoch, {} on {}", total_steps_, config_.train.batch,
                       steps_per_epoch_, name_of(dtype_), name_of(device_));
   return text;
@@ -252,7 +262,7 @@ void Trainer::save_student(const std::string& path) {
   const Normalisation& norm = config_.data.normalisation;
   auto triple = [](const float* v) { return fmt::format("{},{},{}", v[0], v[1], v[2]); };
   save_weights(path, params_, "student",
-               {{"model", config_.student.model},
+               {{"model", student_model_},
                 {"method", config_.method.name},
                 {"step", std::to_string(step_->updates())},
                 {"classifier", labelled ? "trained" : "untrained"},

@@ -58,6 +58,7 @@ class Trainer {
   std::unique_ptr<LoadedNetwork> teacher_;
   Params params_;
   std::unique_ptr<Network> student_;
+  std::string student_model_, student_report_;  // what was built, and of loading its first weights
   std::unique_ptr<Method> method_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Step> step_;

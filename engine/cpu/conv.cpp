@@ -2,11 +2,11 @@
 // here; weights go to oneDNN in the layout it asks for, through State::weights.
 #include <algorithm>
 #include <bit>
-#include <limits>
 
+#include "engine/cpu/activation.h"
+#include "engine/cpu/depthwise.h"
 #include "engine/cpu/onednn.h"
 #include "engine/cpu/parallel.h"
-#include "engine/cpu/simd.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {
@@ -43,9 +43,12 @@ struct WeightView {
 
 ConvDescs describe(const ConvParams& p, const Shape& x, const WeightView& w, const Shape& y, DType dtype,
                    DType weight_dtype) {
-  const Dims stride{p.stride, p.stride}, dilation{p.dilation - 1, p.dilation - 1}, pad{p.pad, p.pad};
+  const Dims stride{p.stride, p.stride}, dilation{p.dilation - 1, p.dilation - 1};
+  const int64_t window_h = w.dims[w.dims.size() - 2], window_w = w.dims.back();
+  const Dims before{p.pad_before(x[1], window_h), p.pad_before(x[2], window_w)};
+  const Dims behind{p.pad_behind(x[1], window_h), p.pad_behind(x[2], window_w)};
   const bool few_channels = !p.depthwise && w.dims.back() > 1 && std::max(x[3], y[3]) <= 32;
-  return {nhwc(x, dtype), w.any(weight_dtype), Desc(), nhwc(y, dtype), stride, dilation, pad, few_channels};
+  return {nhwc(x, dtype), w.any(weight_dtype), Desc(), nhwc(y, dtype), stride, dilation, before, behind, few_channels};
 }
 
 // `extra` is what a kind needs beyond the shapes: an activation, or the bits of beta.
@@ -57,7 +60,7 @@ PlanKey key_of(PlanKind kind, const ConvParams& p, const Shape& x, const Shape& 
   COSS_ASSERT(y[1] == p.out_size(x[1], window_h) && y[2] == p.out_size(x[2], window_w));
   return {kind,
           {x[0], x[1], x[2], x[3], y[3], window_h, window_w, p.stride, p.pad, p.dilation, p.depthwise ? x[3] : p.groups,
-           p.depthwise, int64_t(dtype), extra}};
+           p.depthwise, p.same, int64_t(dtype), extra}};
 }
 
 bool pointwise(const ConvParams& p, const Shape& w) {
@@ -75,11 +78,10 @@ template <class T>
 void add_and_activate(Activation activation, const Tensor& residual, Tensor& y) {
   const T* r = residual.data<T>();
   T* out = y.mutable_data<T>();
-  const Vec floor = broadcast(activation == Activation::none ? -std::numeric_limits<float>::infinity() : 0.0f);
-  const Vec ceiling = broadcast(activation == Activation::relu6 ? 6.0f : std::numeric_limits<float>::infinity());
-  parallel_ranges(y.numel(), kLanes, 3 * int64_t(sizeof(T)), [&](int64_t begin, int64_t end) {
-    for_vectors(begin, end, [&](int64_t i, auto n) {
-      put(out + i, at_most(ceiling, at_least(floor, get(out + i, n) + get(r + i, n))), n);
+  dispatch_fused(activation, [&]<Activation kAct>() {
+    parallel_ranges(y.numel(), kLanes, 3 * int64_t(sizeof(T)), [&](int64_t begin, int64_t end) {
+      for_vectors(begin, end,
+                  [&](int64_t i, auto n) { put(out + i, activated<kAct>(get(out + i, n) + get(r + i, n)), n); });
     });
   });
 }
@@ -166,6 +168,7 @@ void conv2d_wgrad(Context& ctx, const ConvParams& p, const Tensor& x, const Tens
     Tensor result = dw.reshape({dw.shape()[0], dw.shape()[3]});
     return matmul(ctx, {.transpose_a = true, .beta = beta}, matrix(dy), matrix(x), Tensor(), result);
   }
+  if (has_depthwise_wgrad(p, dw.shape())) return depthwise_wgrad(ctx, p, x, dy, beta, dw);
   State& state = ctx.state<State>();
   const PlanKey key =
       key_of(PlanKind::conv_wgrad, p, x.shape(), dw.shape(), dy.shape(), x.dtype(), std::bit_cast<int32_t>(beta));

@@ -35,6 +35,20 @@ void dropout(const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor
   dispatch("dropout", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
+    if (p.group > 1) {
+      parallel_ranges(x.numel(), kLanes, 2 * int64_t(sizeof(T)), [&](int64_t begin, int64_t end) {
+        while (begin < end) {
+          const int64_t group = begin / p.group, stop = std::min(end, (group + 1) * p.group);
+          const uint32_t word = dropout_words(p.seed, p.layer, now, group / 4).word[group % 4];
+          if (philox_uniform(word) < p.rate)
+            std::fill(out + begin, out + stop, T(0.0f));
+          else
+            for_vectors(begin, stop, [&](int64_t i, auto n) { put(out + i, get(in + i, n) * factor, n); });
+          begin = stop;
+        }
+      });
+      return;
+    }
     parallel_ranges(x.numel(), 4, 32, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i += 4) {
         const PhiloxWords words = dropout_words(p.seed, p.layer, now, i / 4);
@@ -110,14 +124,17 @@ void activation_forward(Context&, Activation kind, const Tensor& x, Tensor& y) {
   });
 }
 
-void activation_backward(Context&, Activation kind, const Tensor& y, const Tensor& dy, Tensor& dx) {
-  dispatch("activation", y.dtype(), [&]<class T>() {
-    const T *from = y.data<T>(), *in = dy.data<T>();
+void activation_backward(Context&, Activation kind, const Tensor& x, const Tensor& dy, Tensor& dx) {
+  dispatch("activation", x.dtype(), [&]<class T>() {
+    const T *from = x.data<T>(), *in = dy.data<T>();
     T* out = dx.mutable_data<T>();
     dispatch(kind, [&]<Activation kAct>() {
-      for_each_vector(y.numel(), 3 * sizeof(T), [=](int64_t i, auto n) {
+      for_each_vector(x.numel(), 3 * sizeof(T), [=](int64_t i, auto n) {
         Vec v = get(in + i, n);
-        if constexpr (kAct != Activation::none) v = keep(passes_gradient<kAct>(get(from + i, n)), v);
+        if constexpr (!clips(kAct))
+          v *= slope<kAct>(get(from + i, n));
+        else if constexpr (kAct != Activation::none)
+          v = keep(passes_gradient<kAct>(get(from + i, n)), v);
         put(out + i, v, n);
       });
     });

@@ -50,26 +50,48 @@ void normalise(const WideRows& wide, int parts, const T* x, const T* residual, c
   for_each_vector(wide, parts, [=](int64_t i, int64_t c, auto n) {
     Vec z = get(x + i, n) * load(factor + c) + load(offset + c);
     if constexpr (kResidual) z += get(residual + i, n);
-    if constexpr (kAct != Activation::none) put_bits(mask, i, passes_gradient<kAct>(z) & first_lanes(n), n);
+    if constexpr (kAct != Activation::none && clips(kAct))
+      put_bits(mask, i, passes_gradient<kAct>(z) & first_lanes(n), n);
     put_or_stream(y + i, activated<kAct>(z), n, streaming);
   });
 }
 
-template <class T, bool kMasked>
+// kAct: none, relu for all that have a mask, else the activation whose slope at gamma * (x - mean) * rstd + beta
+// counts.
+template <class T, Activation kAct>
 void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, const uint8_t* mask, const float* gamma,
-              const float* mean, const float* rstd, const T* dy, T* dx, T* dresidual, float* dgamma, float* dbeta,
-              bool streaming) {
+              const float* beta, const float* mean, const float* rstd, const T* dy, T* dx, T* dresidual, float* dgamma,
+              float* dbeta, bool streaming) {
   const int64_t columns = wide.columns, rows = wide.elements / columns;
   float* values = scratch.take<float>(3 * columns);
   float* centre = scratch.take<float>(wide.width);  // wide copies of the per-channel numbers
   float* of_dz = scratch.take<float>(wide.width);
   float* of_x = scratch.take<float>(wide.width);
   float* constant = scratch.take<float>(wide.width);
+  float* factor = scratch.take<float>(wide.width);
+  float* offset = scratch.take<float>(wide.width);
 
   wide.spread(mean, centre);
+  if constexpr (!clips(kAct)) {  // as forward computes them
+    for (int64_t c = 0; c < columns; ++c) {
+      const double scale = double(gamma[c]) * double(rstd[c]);
+      values[c] = float(scale);
+      values[columns + c] = float(double(beta[c]) - double(mean[c]) * scale);
+    }
+    wide.spread(values, factor);
+    wide.spread(values + columns, offset);
+  }
+  auto before_activation = [=](int64_t i, int64_t c, auto n) {
+    const Vec dz = get(dy + i, n);
+    if constexpr (!clips(kAct))
+      return dz * slope<kAct>(get(x + i, n) * load(factor + c) + load(offset + c));
+    else if constexpr (kAct != Activation::none)
+      return keep(get_bits(mask, i, n), dz);
+    else
+      return dz;
+  };
   const double* sums = column_sums<2>(scratch, wide, parts, [=](int64_t i, int64_t c, auto n, Vec* terms) {
-    Vec dz = get(dy + i, n);
-    if constexpr (kMasked) dz = keep(get_bits(mask, i, n), dz);
+    const Vec dz = before_activation(i, c, n);
     terms[0] = dz;
     terms[1] = dz * (get(x + i, n) - load(centre + c));
   });
@@ -90,8 +112,7 @@ void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, con
   wide.spread(values + 2 * columns, constant);
 
   for_each_vector(wide, parts, [=](int64_t i, int64_t c, auto n) {
-    Vec dz = get(dy + i, n);
-    if constexpr (kMasked) dz = keep(get_bits(mask, i, n), dz);
+    const Vec dz = before_activation(i, c, n);
     if (dresidual) put_or_stream(dresidual + i, dz, n, streaming);
     const Vec value = dz * load(of_dz + c) + (get(x + i, n) * load(of_x + c) + load(constant + c));
     put_or_stream(dx + i, value, n, streaming);
@@ -107,7 +128,8 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
   COSS_CHECK(rows != 1, "[batch_norm] needs more than one value per channel, input is " + x.shape().str() +
                             ": use a larger batch");
   if (rows == 0) return;
-  COSS_ASSERT(p.activation == Activation::none || mask.numel() >= (x.numel() + 7) / 8);
+  COSS_ASSERT(p.activation == Activation::none || !clips(p.activation) || mask.numel() >= (x.numel() + 7) / 8);
+  COSS_ASSERT(clips(p.activation) || residual.empty());
   const WideRows wide(rows, columns);
   const int parts = threads_for(int64_t(x.bytes()));
   Scratch scratch(
@@ -156,10 +178,10 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
     const T* in = x.data<T>();
     const T* add = residual.empty() ? nullptr : residual.data<T>();
     T* out = y.mutable_data<T>();
-    uint8_t* bits = p.activation == Activation::none ? nullptr : mask.mutable_data<uint8_t>();
-    dispatch(p.activation, [&]<Activation kAct>() {
-      if (add)
-        normalise<T, kAct, true>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
+    uint8_t* bits = mask.empty() ? nullptr : mask.mutable_data<uint8_t>();
+    dispatch_fused(p.activation, [&]<Activation kAct>() {
+      if (clips(kAct) && add)
+        normalise<T, kAct, clips(kAct)>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
       else
         normalise<T, kAct, false>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
     });
@@ -167,25 +189,24 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
 }
 
 void norm_act_backward(Context& ctx, const NormParams& p, const Tensor& x, const Tensor& mask, const Tensor& gamma,
-                       const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx, Tensor& dresidual,
-                       Tensor& dgamma, Tensor& dbeta) {
+                       const Tensor& beta, const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx,
+                       Tensor& dresidual, Tensor& dgamma, Tensor& dbeta) {
   const int64_t columns = x.shape().back();
   if (x.numel() == 0) return;
   const WideRows wide(x.shape().rows(), columns);
   const int parts = threads_for(int64_t(x.bytes()));
   Scratch scratch(
-      ctx, column_sums_bytes<2>(wide) + Scratch::size_of<float>(3 * columns) + 4 * Scratch::size_of<float>(wide.width));
+      ctx, column_sums_bytes<2>(wide) + Scratch::size_of<float>(3 * columns) + 6 * Scratch::size_of<float>(wide.width));
   dispatch("norm_act", x.dtype(), [&]<class T>() {
-    auto run = [&]<bool kMasked>(const uint8_t* bits) {
-      backward<T, kMasked>(wide, parts, scratch, x.data<T>(), bits, gamma.data<float>(), mean.data<float>(),
-                           rstd.data<float>(), dy.data<T>(), dx.mutable_data<T>(),
-                           dresidual.empty() ? nullptr : dresidual.mutable_data<T>(), dgamma.mutable_data<float>(),
-                           dbeta.mutable_data<float>(), worth_streaming(dx));
+    auto run = [&]<Activation kAct>() {
+      backward<T, kAct>(wide, parts, scratch, x.data<T>(), mask.empty() ? nullptr : mask.data<uint8_t>(),
+                        gamma.data<float>(), beta.data<float>(), mean.data<float>(), rstd.data<float>(), dy.data<T>(),
+                        dx.mutable_data<T>(), dresidual.empty() ? nullptr : dresidual.mutable_data<T>(),
+                        dgamma.mutable_data<float>(), dbeta.mutable_data<float>(), worth_streaming(dx));
     };
-    if (p.activation == Activation::none)
-      run.template operator()<false>(nullptr);
-    else
-      run.template operator()<true>(mask.data<uint8_t>());
+    dispatch_fused(p.activation, [&]<Activation kAct>() {
+      run.template operator()<kAct == Activation::relu6 ? Activation::relu : kAct>();
+    });
   });
 }
 

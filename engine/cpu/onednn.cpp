@@ -61,17 +61,21 @@ auto choose(bool avoid_brgconv, const Make& make) {
 
 #if DNNL_VERSION_MAJOR >= 3
 
-void append_activation(dnnl::post_ops& post, Activation activation) {
-  if (activation == Activation::relu) post.append_eltwise(dnnl::algorithm::eltwise_relu, 0, 0);
-  if (activation == Activation::relu6) post.append_eltwise(dnnl::algorithm::eltwise_clip, 0, 6);
+namespace {
+void append(dnnl::post_ops& post, dnnl::algorithm kind, float alpha, float beta) {
+  // Version 3 gives hardswish's line, x / 6 + 1 / 2, a choice of numbers.
+  if (kind == dnnl::algorithm::eltwise_hardswish) alpha = 1 / 6.0f, beta = 0.5f;
+  post.append_eltwise(kind, alpha, beta);
 }
+}  // namespace
 
 dnnl::convolution_forward::primitive_desc conv_forward_desc(const ConvDescs& d, bool inference,
                                                             const dnnl::primitive_attr& attributes) {
   const auto kind = inference ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
   return choose(d.avoid_brgconv, [&] {
     return dnnl::convolution_forward::primitive_desc(dnnl_engine(), kind, dnnl::algorithm::convolution_direct, d.x, d.w,
-                                                     d.bias, d.y, d.stride, d.dilation, d.pad, d.pad, attributes);
+                                                     d.bias, d.y, d.stride, d.dilation, d.pad_before, d.pad_behind,
+                                                     attributes);
   });
 }
 
@@ -80,7 +84,8 @@ dnnl::convolution_backward_data::primitive_desc conv_dgrad_desc(const ConvDescs&
   const auto hint = conv_forward_desc(d, false, attributes);
   return choose(d.avoid_brgconv, [&] {
     return dnnl::convolution_backward_data::primitive_desc(dnnl_engine(), dnnl::algorithm::convolution_direct, d.x, d.w,
-                                                           d.y, d.stride, d.dilation, d.pad, d.pad, hint, attributes);
+                                                           d.y, d.stride, d.dilation, d.pad_before, d.pad_behind, hint,
+                                                           attributes);
   });
 }
 
@@ -88,8 +93,12 @@ dnnl::convolution_backward_weights::primitive_desc conv_wgrad_desc(const ConvDes
   const auto attributes = dnnl_attributes();
   ConvDescs hint = d;  // the forward pass has its weights in the type of x
   hint.w = Desc(d.w.get_dims(), d.x.get_data_type(), dnnl::memory::format_tag::any);
-  return {dnnl_engine(), dnnl::algorithm::convolution_direct,        d.x,       d.w, d.y, d.stride, d.dilation, d.pad,
-          d.pad,         conv_forward_desc(hint, false, attributes), attributes};
+  return {dnnl_engine(), dnnl::algorithm::convolution_direct,
+          d.x,           d.w,
+          d.y,           d.stride,
+          d.dilation,    d.pad_before,
+          d.pad_behind,  conv_forward_desc(hint, false, attributes),
+          attributes};
 }
 
 dnnl::matmul::primitive_desc matmul_desc(const Desc& a, const Desc& b, const Desc& bias, const Desc& y,
@@ -100,23 +109,24 @@ dnnl::matmul::primitive_desc matmul_desc(const Desc& a, const Desc& b, const Des
 
 #else
 
-void append_activation(dnnl::post_ops& post, Activation activation) {
-  if (activation == Activation::relu) post.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
-  if (activation == Activation::relu6) post.append_eltwise(1, dnnl::algorithm::eltwise_clip, 0, 6);
+namespace {
+void append(dnnl::post_ops& post, dnnl::algorithm kind, float alpha, float beta) {
+  post.append_eltwise(1, kind, alpha, beta);
 }
+}  // namespace
 
 dnnl::convolution_forward::primitive_desc conv_forward_desc(const ConvDescs& d, bool inference,
                                                             const dnnl::primitive_attr& attributes) {
   const auto kind = inference ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
   // The operation must outlive the search: next_impl() reads it.
   const dnnl::convolution_forward::desc operation(kind, dnnl::algorithm::convolution_direct, d.x, d.w, d.bias, d.y,
-                                                  d.stride, d.dilation, d.pad, d.pad);
+                                                  d.stride, d.dilation, d.pad_before, d.pad_behind);
   return choose(d.avoid_brgconv,
                 [&] { return dnnl::convolution_forward::primitive_desc(operation, attributes, dnnl_engine()); });
 }
 
 dnnl::convolution_backward_data::primitive_desc conv_dgrad_desc(const ConvDescs& d) {
-  return {{dnnl::algorithm::convolution_direct, d.x, d.w, d.y, d.stride, d.dilation, d.pad, d.pad},
+  return {{dnnl::algorithm::convolution_direct, d.x, d.w, d.y, d.stride, d.dilation, d.pad_before, d.pad_behind},
           dnnl_attributes(),
           dnnl_engine(),
           conv_forward_desc(d, false, dnnl_attributes())};
@@ -125,7 +135,7 @@ dnnl::convolution_backward_data::primitive_desc conv_dgrad_desc(const ConvDescs&
 dnnl::convolution_backward_weights::primitive_desc conv_wgrad_desc(const ConvDescs& d) {
   ConvDescs hint = d;  // the forward pass has its weights in the type of x
   hint.w = Desc(d.w.dims(), d.x.data_type(), dnnl::memory::format_tag::any);
-  return {{dnnl::algorithm::convolution_direct, d.x, d.w, d.y, d.stride, d.dilation, d.pad, d.pad},
+  return {{dnnl::algorithm::convolution_direct, d.x, d.w, d.y, d.stride, d.dilation, d.pad_before, d.pad_behind},
           dnnl_attributes(),
           dnnl_engine(),
           conv_forward_desc(hint, false, dnnl_attributes())};
@@ -138,6 +148,27 @@ dnnl::matmul::primitive_desc matmul_desc(const Desc& a, const Desc& b, const Des
 }
 
 #endif
+
+void append_activation(dnnl::post_ops& post, Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return;
+    case Activation::relu:
+      return append(post, dnnl::algorithm::eltwise_relu, 0, 0);
+    case Activation::relu6:
+      return append(post, dnnl::algorithm::eltwise_clip, 0, 6);
+    case Activation::silu:
+      return append(post, dnnl::algorithm::eltwise_swish, 1, 0);
+    case Activation::quick_gelu:
+      return append(post, dnnl::algorithm::eltwise_swish, 1.702f, 0);
+    case Activation::hardswish:
+      return append(post, dnnl::algorithm::eltwise_hardswish, 0, 0);
+    case Activation::gelu:
+      return append(post, dnnl::algorithm::eltwise_gelu_erf, 0, 0);
+    default:
+      throw Error("convolutions and matrix products end with no sigmoid or hardsigmoid: apply it to their result");
+  }
+}
 
 dnnl::reorder::primitive_desc reorder_desc(const Desc& x, const Desc& y, float beta) {
   dnnl::post_ops post;

@@ -50,7 +50,7 @@ class Primitive {
 // generated kernels where there are any: its batch-reduce kernels, the first choice, are slower for few channels.
 struct ConvDescs {
   Desc x, w, bias, y;
-  Dims stride, dilation, pad;
+  Dims stride, dilation, pad_before, pad_behind;
   bool avoid_brgconv = false;
 };
 

@@ -1,4 +1,5 @@
-// Max pooling with one-byte indices, global average pooling and the option-A shortcut, vectorised over channels.
+// Max pooling with one-byte indices, average pooling of windows and of whole images and the option-A shortcut,
+// vectorised over channels.
 #include <type_traits>
 
 #include "engine/cpu/parallel.h"
@@ -268,6 +269,64 @@ void shortcut_a_backward(Context&, int64_t stride, int64_t before, const Tensor&
           std::copy_n(from + w / stride * out_channels, channels, to + w * channels);
       }
     });
+  });
+}
+
+void avg_pool_forward(Context&, const PoolParams& p, const Tensor& x, Tensor& y) {
+  const int64_t height = x.shape()[1], width = x.shape()[2], channels = x.shape()[3];
+  const int64_t out_height = y.shape()[1], out_width = y.shape()[2];
+  const float share = 1 / float(p.window * p.window);
+  dispatch("avg_pool", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    const int64_t bytes = (p.stride * p.stride + 1) * out_width * channels * int64_t(sizeof(T));
+    parallel_ranges(y.shape()[0] * out_height, 1, bytes, [=](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t h = row % out_height;
+        const Range rows = taps_inside(p, h, height);
+        const T* image = in + row / out_height * height * width * channels;
+        for (int64_t q = 0; q < out_width; ++q) {
+          const Range columns = taps_inside(p, q, width);
+          const T* window = image + ((h * p.stride - p.pad) * width + q * p.stride - p.pad) * channels;
+          T* to = out + (row * out_width + q) * channels;
+          for_vectors(0, channels, [&](int64_t c, auto n) {
+            Vec sum{};
+            for (int64_t r = rows.begin; r < rows.end; ++r)
+              for (int64_t s = columns.begin; s < columns.end; ++s)
+                sum += get(window + (r * width + s) * channels + c, n);
+            put(to + c, sum * share, n);
+          });
+        }
+      }
+    });
+  });
+}
+
+void avg_pool_backward(Context&, const PoolParams& p, const Tensor& dy, Tensor& dx) {
+  const int64_t height = dx.shape()[1], width = dx.shape()[2], channels = dx.shape()[3];
+  const int64_t out_height = dy.shape()[1], out_width = dy.shape()[2];
+  const float share = 1 / float(p.window * p.window);
+  dispatch("avg_pool", dy.dtype(), [&]<class T>() {
+    const T* in = dy.data<T>();
+    T* out = dx.mutable_data<T>();
+    parallel_ranges(dx.shape()[0] * height, 1, 2 * width * channels * int64_t(sizeof(T)),
+                    [=](int64_t begin, int64_t end) {
+                      for (int64_t row = begin; row < end; ++row) {
+                        const Range rows = covering(p, row % height, out_height);
+                        const T* image = in + row / height * out_height * out_width * channels;
+                        for (int64_t w = 0; w < width; ++w) {
+                          const Range columns = covering(p, w, out_width);
+                          T* to = out + (row * width + w) * channels;
+                          for_vectors(0, channels, [&](int64_t c, auto n) {
+                            Vec sum{};
+                            for (int64_t a = rows.begin; a < rows.end; ++a)
+                              for (int64_t b = columns.begin; b < columns.end; ++b)
+                                sum += get(image + (a * out_width + b) * channels + c, n);
+                            put(to + c, sum * share, n);
+                          });
+                        }
+                      }
+                    });
   });
 }
 

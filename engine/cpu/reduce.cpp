@@ -51,4 +51,31 @@ void normalize_rows(Context&, float eps, const Tensor& x, Tensor& y) {
   });
 }
 
+void normalize_rows_backward(Context&, float eps, const Tensor& x, const Tensor& dy, Tensor& dx) {
+  if (x.numel() == 0) return;
+  const int64_t rows = x.shape().rows(), columns = x.shape().back();
+  dispatch("normalize_rows", x.dtype(), dy.dtype(), [&]<class X, class Y>() {
+    const X* in = x.data<X>();
+    const Y* slope = dy.data<Y>();
+    X* out = dx.mutable_data<X>();
+    parallel_ranges(rows, 1, columns * int64_t(2 * sizeof(X) + sizeof(Y)), [=](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const X* row = in + r * columns;
+        const Y* g = slope + r * columns;
+        X* to = out + r * columns;
+        const double squares = sum_of_squares(row, columns), norm = std::sqrt(squares);
+        float along = 0;  // shorter rows were divided by a constant
+        if (norm > double(eps)) {
+          Vec product{};
+          for_vectors(0, columns, [&](int64_t c, auto n) { product += get(row + c, n) * get(g + c, n); });
+          along = float(sum(product) / squares);
+        }
+        const float factor = float(1 / std::max(norm, double(eps)));
+        for_vectors(0, columns,
+                    [&](int64_t c, auto n) { put(to + c, (get(g + c, n) - get(row + c, n) * along) * factor, n); });
+      }
+    });
+  });
+}
+
 }  // namespace coss::cpu

@@ -138,7 +138,7 @@ T* of(const Rows& matrix) {
 template <class T, int N>
 void launch_bias_act(Context& ctx, Activation activation, const float* bias, const T* residual, const Rows& y) {
   const Tiling tiling(y.rows, y.width / N);
-  dispatch(activation, [&]<Activation kAct>() {
+  dispatch_fused(activation, [&]<Activation kAct>() {
     launch(ctx, tiling.grid("add_bias_act"), bias_act_kernel<T, N, kAct>, tiling, bias, residual, of<T>(y));
   });
 }

@@ -27,8 +27,15 @@ struct ConvKey {
   bool operator==(const ConvKey&) const = default;
   int64_t p() const { return params.out_size(h, r); }
   int64_t q() const { return params.out_size(w, s); }
+  // Padding above and on the left, below and on the right.
+  int64_t above() const { return params.pad_before(h, r); }
+  int64_t left() const { return params.pad_before(w, s); }
+  int64_t below() const { return params.pad_behind(h, r); }
+  int64_t right() const { return params.pad_behind(w, s); }
   // A matrix product of rows: y (N*H*W, K) = x (N*H*W, C) * w^T.
-  bool pointwise() const { return r == 1 && s == 1 && params.stride == 1 && params.pad == 0 && params.groups == 1; }
+  bool pointwise() const {
+    return r == 1 && s == 1 && params.stride == 1 && above() == 0 && left() == 0 && params.groups == 1;
+  }
   bool wide() const { return dtype == DType::f32; }
   // The first convolution of a network at stride 2, which folding (stem_fold.h) makes one of 16 channels at stride 1.
   bool foldable() const {
@@ -37,15 +44,15 @@ struct ConvKey {
   ConvKey folded() const {
     ConvKey key = *this;
     key.c = kFoldedChannels;
-    key.r = (r + params.pad % 2 + 1) / 2;
-    key.s = (s + params.pad % 2 + 1) / 2;
+    key.r = (r + above() % 2 + 1) / 2;
+    key.s = (s + left() % 2 + 1) / 2;
     key.h = p() + key.r - 1;
     key.w = q() + key.s - 1;
     key.params = {};
     return key;
   }
 
-  std::array<int64_t, 16> numbers() const {
+  std::array<int64_t, 17> numbers() const {
     return {int64_t(kind),
             n,
             h,
@@ -61,12 +68,13 @@ struct ConvKey {
             int64_t(dtype),
             tf32,
             int64_t(activation),
-            residual};
+            residual,
+            params.same};
   }
   // One line without tabs: "wgrad n64 h56 w56 c64 k64 r3 s3 stride1 pad1 dilation1 groups1 bf16".
   std::string text() const {
     static constexpr const char* kKinds[] = {"forward", "bias_act", "dgrad", "wgrad"};
-    static constexpr const char* kActivations[] = {"", " relu", " relu6"};
+    static constexpr const char* kActivations[] = {"", " relu", " relu6", " silu", " hardswish"};
     auto number = [](const char* name, int64_t value) { return std::string(" ") + name + std::to_string(value); };
     std::string line = kKinds[size_t(kind)];
     line += number("n", n) + number("h", h) + number("w", w) + number("c", c) + number("k", k) + number("r", r) +
@@ -75,6 +83,7 @@ struct ConvKey {
     if (tf32) line += " tf32";
     line += kActivations[size_t(activation)];
     if (residual) line += " residual";
+    if (params.same) line += " same";
     return line;
   }
 };

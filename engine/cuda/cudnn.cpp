@@ -124,6 +124,10 @@ std::vector<std::vector<ConvWay>> conv_ways(const ConvKey& key) {
       if (fold) return {{{Route::plain, true}, {Route::plain}}};
       return {{{Route::plain}}};
     case ConvKind::bias_act:
+      // cuDNN knows no hardswish. Of silu its engines promise no digits: enough for bf16, which has eight bits of them.
+      if (key.activation == Activation::silu && key.dtype == DType::bf16)
+        return {{{Route::fused, fold}, {Route::separate, fold}}};
+      if (!clips(key.activation)) return {{{Route::separate, fold}}};
       if (key.wide()) return {{{Route::fused}, {Route::separate}}};
       if (!fold) return {{{Route::fused}, {Route::rounded_bias}, {Route::separate}}};
       return {{{Route::fused, true}, {Route::rounded_bias, true}, {Route::separate, true}, {Route::rounded_bias}}};
@@ -179,6 +183,7 @@ Cudnn::Cudnn(State& state)
 
 Cudnn::~Cudnn() {
   plans_.clear();
+  attention_ = {};
   const auto destroy = reinterpret_cast<decltype(&cudnnDestroy)>(dlsym(cudnn_frontend::cudnn_dlhandle, "cudnnDestroy"));
   if (handle_ && destroy && destroy(handle_) != CUDNN_STATUS_SUCCESS)
     std::fprintf(stderr, "coss: cudnnDestroy failed\n");

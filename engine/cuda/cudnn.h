@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/cuda/attention_cudnn.h"
 #include "engine/cuda/conv_key.h"
 #include "engine/cuda/cudnn_graph.h"
 #include "engine/cuda/plan_file.h"
@@ -45,6 +46,7 @@ class Cudnn {
   Cudnn& operator=(const Cudnn&) = delete;
 
   cudnnContext* handle() const { return handle_; }
+  AttentionPlans& attention() { return attention_; }
 
   // The plan of a convolution seen before, or null.
   const ConvPlan* find(const ConvKey& key) const {
@@ -65,6 +67,7 @@ class Cudnn {
   bool measures_;
   PlanFile file_;
   std::unordered_map<ConvKey, ConvPlan, ConvKeyHash> plans_;  // none is ever dropped: recorded steps run their code
+  AttentionPlans attention_;
 };
 
 }  // namespace coss::cuda

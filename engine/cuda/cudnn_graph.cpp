@@ -164,7 +164,7 @@ class Graph final : public fe::graph::Graph, public ConvGraph {
   ConvAttributes convolution() const {
     const ConvParams& p = key_.params;
     ConvAttributes attributes;
-    attributes.set_pre_padding({p.pad, p.pad}).set_post_padding({p.pad, p.pad});
+    attributes.set_pre_padding({key_.above(), key_.left()}).set_post_padding({key_.below(), key_.right()});
     attributes.set_stride({p.stride, p.stride}).set_dilation({p.dilation, p.dilation});
     return attributes;
   }
@@ -208,6 +208,8 @@ class Graph final : public fe::graph::Graph, public ConvGraph {
     const DType bias = route_ == Route::rounded_bias ? key_.dtype : DType::f32;
     out = add(out, input(kConvBias, {1, key_.k, 1, 1}, bias));
     if (key_.activation == Activation::none) return out;
+    if (key_.activation == Activation::silu)
+      return pointwise(inner(out, y), pointwise_of(fe::PointwiseMode_t::SWISH_FWD).set_swish_beta(1.0f));
     auto relu = pointwise_of(fe::PointwiseMode_t::RELU_FWD);
     if (key_.activation == Activation::relu6) relu.set_relu_upper_clip(6.0f);
     return pointwise(inner(out, y), relu);

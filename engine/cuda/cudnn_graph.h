@@ -28,6 +28,7 @@ class ConvGraph {
   struct Target {
     cudnnContext* handle = nullptr;
     std::string device_json{};
+    int sm_version = 0;  // 90: compute capability 9.0; only attention asks for it
   };
   // Null when cuDNN has no engine for it; `problem` says why. The route is not `product`.
   static std::unique_ptr<ConvGraph> make(const Target& target, const ConvKey& key, Route route, std::string& problem);

@@ -6,8 +6,6 @@
 // bytes of channels and a strip of 4 pixels, loads and converts each column of a row once for all windows of the strip,
 // and keeps its 3 x 3 weights (or their gradient) in registers while it walks down the image (walk.h). Windows of 3 and
 // 5 with strides 1 and 2 are compiled in; others, and tensors that cannot be read in vectors, go through plain kernels.
-#include <limits>
-
 #include "engine/cuda/columns.h"
 #include "engine/cuda/depthwise.h"
 #include "engine/cuda/walk.h"
@@ -24,8 +22,8 @@ constexpr int kRowLanes = 4;   // channels of a thread in depthwise_rows_kernel
 // How `out` is computed from `in`.
 struct Window {
   int in_h = 0, in_w = 0, out_h = 0, out_w = 0, channels = 0;
-  int height = 0, width = 0;  // of the window
-  int stride = 1, pad = 0, dilation = 1;
+  int height = 0, width = 0;                           // of the window
+  int stride = 1, pad_h = 0, pad_w = 0, dilation = 1;  // padding above and on the left; that behind follows from sizes
 
   __device__ int64_t in_size() const { return int64_t(in_h) * in_w * channels; }
   __device__ int64_t out_size() const { return int64_t(out_h) * out_w * channels; }
@@ -37,8 +35,9 @@ Window window_of(const ConvParams& p, const Shape& x, const Shape& w, const Shap
   // Positions within one image, and a window outside of it, are 32-bit numbers.
   COSS_CHECK(x[1] * x[2] * x[3] < (int64_t(1) << 30) && y[1] * y[2] * y[3] < (int64_t(1) << 30),
              "[conv2d] one image of " + x.str() + " has more than 2^30 values");
-  return {int(x[1]), int(x[2]), int(y[1]),     int(y[2]),  int(x[3]),
-          int(w[0]), int(w[1]), int(p.stride), int(p.pad), int(p.dilation)};
+  const int64_t above = p.pad_before(x[1], w[0]), left = p.pad_before(x[2], w[1]);
+  return {int(x[1]), int(x[2]),     int(y[1]),  int(y[2]), int(x[3]),      int(w[0]),
+          int(w[1]), int(p.stride), int(above), int(left), int(p.dilation)};
 }
 
 // body.operator()<kWindow, kStride>() where there are kernels for this window; false where there are none.
@@ -79,14 +78,19 @@ __device__ inline void load_weights(const T* w, int channels, int last, int r, f
 
 // --- forward, and input gradient with stride 1 ----------------------------------------------------------------------
 
-// y = act(sum + bias + residual).
+// y = act(sum + bias + residual). Which activation is known when it runs only: a branch that all threads take costs
+// less than so many kernels.
 template <class T>
 struct Epilogue {
   const float* bias = nullptr;
   const T* residual = nullptr;
-  bool activate = false;
-  float ceiling = std::numeric_limits<float>::infinity();
+  Activation activation = Activation::none;
 };
+template <Activation kAct, int N>
+__device__ inline void activate(float (&value)[N]) {
+  COSS_UNROLL
+  for (float& item : value) item = activated<kAct>(item);
+}
 
 // y = sum, a training step's case: no registers for anything else.
 struct Plain {};
@@ -106,13 +110,10 @@ __device__ inline void finish(const Epilogue<T>& epilogue, int channel, int64_t 
     COSS_UNROLL
     for (int i = 0; i < N; ++i) sum[i] += residual[i];
   }
-  if (epilogue.activate) {
-    COSS_UNROLL
-    for (int i = 0; i < N; ++i) {
-      sum[i] = sum[i] < 0 ? 0.0f : sum[i];  // keeps NaN
-      sum[i] = sum[i] > epilogue.ceiling ? epilogue.ceiling : sum[i];
-    }
-  }
+  if (epilogue.activation == Activation::relu) activate<Activation::relu>(sum);
+  if (epilogue.activation == Activation::relu6) activate<Activation::relu6>(sum);
+  if (epilogue.activation == Activation::silu) activate<Activation::silu>(sum);
+  if (epilogue.activation == Activation::hardswish) activate<Activation::hardswish>(sum);
   store<N>(y + at, sum);
 }
 
@@ -132,8 +133,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   for (int r = 0; r < kWindow; ++r)
     load_weights(w + channel, g.channels, turned ? kWindow * kWindow - 1 : -1, r, weight[r]);
 
-  const int q0 = spot.column * kStrip, w0 = q0 - g.pad;
-  const int begin = spot.begin - g.pad, end = spot.end - g.pad + kWindow - 1;  // rows of x that meet the outputs
+  const int q0 = spot.column * kStrip, w0 = q0 - g.pad_w;
+  const int begin = spot.begin - g.pad_h, end = spot.end - g.pad_h + kWindow - 1;  // rows of x that meet the outputs
   const T* image = x + spot.image * g.in_size() + channel;
   int from = (begin * g.in_w + w0) * g.channels;  // what `next` holds, in the image
   int64_t to = spot.image * g.out_size() + (spot.begin * g.out_w + q0) * g.channels + channel;
@@ -195,14 +196,14 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     for (int r = 0; r < kWindow; ++r) load_weights(w, g.channels, last, r, weight[r]);
   }
 
-  const int q0 = spot.column * kStrip, w0 = q0 * kStride - g.pad;
+  const int q0 = spot.column * kStrip, w0 = q0 * kStride - g.pad_w;
   const T* image = x + spot.image * g.in_size() + channel;
   const int64_t out = spot.image * g.out_size() + channel;
   for (int p = spot.begin; p < spot.end; ++p) {
     float sum[kStrip][N] = {};
     COSS_UNROLL
     for (int r = 0; r < kWindow; ++r) {
-      const int h = p * kStride - g.pad + r;
+      const int h = p * kStride - g.pad_h + r;
       if (h < 0 || h >= g.in_h) continue;
       const int row = (h * g.in_w + w0) * g.channels;
       Raw<T, N> raw[kColumns];
@@ -240,10 +241,10 @@ __global__ void __launch_bounds__(kThreads)
   for (int p = spot.begin; p < spot.end; ++p) {
     float sum[N] = {};
     for (int r = 0; r < g.height; ++r) {
-      const int h = p * g.stride - g.pad + r * g.dilation;
+      const int h = p * g.stride - g.pad_h + r * g.dilation;
       if (h < 0 || h >= g.in_h) continue;
       for (int s = 0; s < g.width; ++s) {
-        const int column = spot.column * g.stride - g.pad + s * g.dilation;
+        const int column = spot.column * g.stride - g.pad_w + s * g.dilation;
         if (column < 0 || column >= g.in_w) continue;
         float in[N], weight[N];
         load<N>(image + (h * g.in_w + column) * g.channels, in);
@@ -264,7 +265,7 @@ void launch_forward(Context& ctx, const Window& g, int64_t images, bool turned, 
     const Walk walk =
         walk_over(ctx, images, g.out_h, strips_of(g.out_w), g.channels / kRowLanes, 2 * kBlocks * kThreads, 32);
     const Grid grid{turned ? "depthwise_dgrad" : "depthwise_forward", walk.blocks(kThreads), walk.threads(kThreads)};
-    if (epilogue.bias || epilogue.residual || epilogue.activate)
+    if (epilogue.bias || epilogue.residual || epilogue.activation != Activation::none)
       launch(ctx, grid, depthwise_rows_kernel<T, Epilogue<T>>, g, walk, turned, epilogue, x, w, y);
     else
       launch(ctx, grid, depthwise_rows_kernel<T, Plain>, g, walk, turned, Plain(), x, w, y);
@@ -295,11 +296,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     for (int r = 0; r < kWindow; ++r) load_weights(w, g.channels, -1, r, weight[r]);
   }
 
-  const int odd = g.pad % 2, w0 = spot.column * kStrip - odd, q0 = (w0 + g.pad) / 2 - kBefore;
+  const int w0 = spot.column * kStrip - g.pad_w % 2, q0 = (w0 + g.pad_w) / 2 - kBefore;
   const T* image = dy + spot.image * g.out_size() + channel;
   const int64_t out = spot.image * g.in_size() + channel;
   for (int pair = spot.begin; pair < spot.end; ++pair) {
-    const int h0 = pair * 2 - odd, p0 = (h0 + g.pad) / 2;
+    const int h0 = pair * 2 - g.pad_h % 2, p0 = (h0 + g.pad_h) / 2;
     COSS_UNROLL
     for (int i = 0; i < 2; ++i) {
       float sum[kStrip][N] = {};
@@ -347,10 +348,10 @@ __global__ void __launch_bounds__(kThreads)
   for (int h = spot.begin; h < spot.end; ++h) {
     float sum[N] = {};
     for (int r = 0; r < g.height; ++r) {
-      const int below = h + g.pad - r * g.dilation;
+      const int below = h + g.pad_h - r * g.dilation;
       if (below < 0 || below % g.stride != 0 || below / g.stride >= g.out_h) continue;
       for (int s = 0; s < g.width; ++s) {
-        const int right = spot.column + g.pad - s * g.dilation;
+        const int right = spot.column + g.pad_w - s * g.dilation;
         if (right < 0 || right % g.stride != 0 || right / g.stride >= g.out_w) continue;
         float in[N], weight[N];
         load<N>(image + (below / g.stride * g.out_w + right / g.stride) * g.channels, in);
@@ -414,7 +415,7 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<kWindow>)
   float sum[kWindow][kWindow][N] = {};
   Spot spot;
   for_items(walk, parts, spot, [&] {
-    const int channel = spot.vector * N, q0 = spot.column * kStrip, w0 = q0 * kStride - g.pad;
+    const int channel = spot.vector * N, q0 = spot.column * kStrip, w0 = q0 * kStride - g.pad_w;
     const T* image = x + spot.image * g.in_size() + channel;
     const T* gradient = dy + spot.image * g.out_size() + channel;
     for (int p = spot.begin; p < spot.end; ++p) {
@@ -424,7 +425,7 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<kWindow>)
         unpack(fetch<N>(gradient, (p * g.out_w + q0 + k) * g.channels, q0 + k < g.out_w), out[k]);
       COSS_UNROLL
       for (int r = 0; r < kWindow; ++r) {
-        const int h = p * kStride - g.pad + r;
+        const int h = p * kStride - g.pad_h + r;
         if (h < 0 || h >= g.in_h) continue;
         const int row = (h * g.in_w + w0) * g.channels;
         Raw<T, N> raw[kColumns];
@@ -462,12 +463,12 @@ __global__ void __launch_bounds__(kThreads)
   float sum[N] = {};
   Spot spot;
   for_items(walk, parts, spot, [&] {
-    const int column = spot.column * g.stride - g.pad + s * g.dilation;
+    const int column = spot.column * g.stride - g.pad_w + s * g.dilation;
     if (column < 0 || column >= g.in_w) return;
     const T* image = x + spot.image * g.in_size() + spot.vector * N;
     const T* gradient = dy + spot.image * g.out_size() + spot.vector * N;
     for (int p = spot.begin; p < spot.end; ++p) {
-      const int h = p * g.stride - g.pad + r * g.dilation;
+      const int h = p * g.stride - g.pad_h + r * g.dilation;
       if (h < 0 || h >= g.in_h) continue;
       float in[N], out[N];
       load<N>(image + (h * g.in_w + column) * g.channels, in);
@@ -494,6 +495,7 @@ __global__ void __launch_bounds__(kFinishThreads)
 void depthwise_forward(Context& ctx, const ConvParams& p, Activation activation, const Tensor& x, const Tensor& w,
                        const Tensor& bias, const Tensor& residual, Tensor& y) {
   const Window g = window_of(p, x.shape(), w.shape(), y.shape());
+  COSS_ASSERT(activation <= Activation::hardswish);
   COSS_ASSERT(residual.empty() || residual.shape() == y.shape());
   if (y.numel() == 0) return;
   const int64_t images = x.shape()[0];
@@ -503,8 +505,7 @@ void depthwise_forward(Context& ctx, const ConvParams& p, Activation activation,
     Epilogue<T> epilogue;
     if (!bias.empty()) epilogue.bias = bias.data<float>();
     if (!residual.empty()) epilogue.residual = residual.data<T>();
-    epilogue.activate = activation != Activation::none;
-    if (activation == Activation::relu6) epilogue.ceiling = 6;
+    epilogue.activation = activation;
     const bool vectors = in_vectors<T>(g.channels, {in, weights, out, epilogue.residual});
     if (vectors && dispatch_window(g, [&]<int kWindow, int kStride>() {
           launch_forward<T, kWindow, kStride>(ctx, g, images, /*turned=*/false, epilogue, in, weights, out);
@@ -531,12 +532,12 @@ void depthwise_dgrad(Context& ctx, const ConvParams& p, const Tensor& w, const T
             Window turned = g;
             std::swap(turned.in_h, turned.out_h);
             std::swap(turned.in_w, turned.out_w);
-            turned.pad = kWindow - 1 - g.pad;
+            turned.pad_h = kWindow - 1 - g.pad_h;
+            turned.pad_w = kWindow - 1 - g.pad_w;
             launch_forward<T, kWindow, 1>(ctx, turned, images, /*turned=*/true, Epilogue<T>(), in, weights, out);
           } else {
-            const int odd = g.pad % 2;
-            const Walk walk =
-                walk_over(ctx, images, (g.in_h + odd + 1) / 2, strips_of(g.in_w + odd), g.channels / kLanes<T>);
+            const Walk walk = walk_over(ctx, images, (g.in_h + g.pad_h % 2 + 1) / 2, strips_of(g.in_w + g.pad_w % 2),
+                                        g.channels / kLanes<T>);
             launch(ctx, {"depthwise_dgrad2", walk.blocks(kThreads), walk.threads(kThreads)},
                    depthwise_dgrad2_kernel<T, kWindow>, g, walk, in, weights, out);
           }

@@ -13,6 +13,8 @@
 
 // Before a loop of a fixed length over registers.
 #define COSS_UNROLL _Pragma("unroll")
+// Before a longer one: four rounds at a time.
+#define COSS_UNROLL_4 _Pragma("unroll 4")
 // Shared memory of a block, `count` elements of T (a type without constructors: float, int, uint16_t …). Elements are
 // read and written one at a time by name[i], so that the host-run build sees every access: no pointers into it.
 #define COSS_SHARED(T, name, count) __shared__ T name[count]
@@ -173,19 +175,58 @@ __device__ inline T shared_add(T* array, int i, T value) {
 
 // --- activations ---------------------------------------------------------------------------------------------------
 
+// exp overflows to infinity, which gives 0. An exact division takes as many instructions as all the rest.
+__device__ inline float sigmoid(float z) { return __fdividef(1.0f, 1.0f + expf(-z)); }
+__device__ inline float hardsigmoid(float z) {
+  const float shifted = z + 3.0f, positive = shifted < 0 ? 0.0f : shifted;  // keeps NaN
+  return (positive > 6 ? 6.0f : positive) * (1.0f / 6);
+}
+// The normal distribution's function.
+__device__ inline float normal_below(float z) { return 0.5f + 0.5f * erff(z * 0.70710678f); }
+
+constexpr float kQuickGelu = 1.702f;
+template <Activation kAct>
+constexpr bool kClips = clips(kAct);
+
 template <Activation kAct>
 __device__ inline float activated(float z) {
   if constexpr (kAct == Activation::none) return z;
+  if constexpr (kAct == Activation::silu) return z * sigmoid(z);
+  if constexpr (kAct == Activation::hardswish) return z * hardsigmoid(z);
+  if constexpr (kAct == Activation::sigmoid) return sigmoid(z);
+  if constexpr (kAct == Activation::hardsigmoid) return hardsigmoid(z);
+  if constexpr (kAct == Activation::gelu) return z * normal_below(z);
+  if constexpr (kAct == Activation::quick_gelu) return z * sigmoid(kQuickGelu * z);
   float y = z < 0 ? 0.0f : z;  // keeps NaN
   if constexpr (kAct == Activation::relu6) y = y > 6 ? 6.0f : y;
   return y;
 }
-// From the value before the activation.
+// From the value before the activation, one that clips.
 template <Activation kAct>
 __device__ inline bool passes_gradient(float z) {
+  static_assert(kClips<kAct>);
   if constexpr (kAct == Activation::none) return true;
   if constexpr (kAct == Activation::relu6) return z > 0 && z < 6;
   return z > 0;
+}
+// dy times the slope at the value before the activation.
+template <Activation kAct>
+__device__ inline float passed_gradient(float z, float dy) {
+  if constexpr (kClips<kAct>) {
+    return passes_gradient<kAct>(z) ? dy : 0.0f;
+  } else if constexpr (kAct == Activation::hardswish) {
+    if (z > -3 && z < 3) return dy * (z * (1.0f / 3) + 0.5f);
+    return z <= -3 ? 0.0f : dy;
+  } else if constexpr (kAct == Activation::hardsigmoid) {
+    return z > -3 && z < 3 ? dy * (1.0f / 6) : 0.0f;
+  } else if constexpr (kAct == Activation::gelu) {
+    return dy * (normal_below(z) + z * 0.39894228f * expf(-0.5f * z * z));
+  } else {
+    const float s = sigmoid(kAct == Activation::quick_gelu ? kQuickGelu * z : z);
+    if constexpr (kAct == Activation::sigmoid) return dy * (s * (1 - s));
+    if constexpr (kAct == Activation::silu) return dy * (s + z * s * (1 - s));
+    return dy * (s + kQuickGelu * z * s * (1 - s));
+  }
 }
 
 }  // namespace coss::cuda

@@ -106,10 +106,9 @@ struct Binary {
 struct Plus {
   static __device__ float of(float a, float b) { return a + b; }
 };
-// dy where the activation, whose output is y, passes it.
 template <Activation kAct>
-struct Passed {
-  static __device__ float of(float y, float dy) { return passes_gradient<kAct>(y) ? dy : 0.0f; }
+struct ActivationGradient {
+  static __device__ float of(float x, float dy) { return passed_gradient<kAct>(x, dy); }
 };
 
 template <class X, class Y>
@@ -215,12 +214,71 @@ struct Dropout {
   }
 };
 
+// The same where `group` elements in a row share a draw: one division and, but at a boundary, one draw a vector.
+template <class T>
+struct GroupDropout {
+  static constexpr int kItems = kFlatItems<T>;
+  float rate, factor;
+  uint64_t seed;
+  uint32_t layer;
+  int64_t group;
+  const int64_t* step;
+  const T* x;
+  T* y;
+  struct Items {
+    float x[kItems];
+    int64_t step;
+  };
+  bool aligned() const { return flat_aligned<kItems>(x, y); }
+  __device__ int64_t draw_of(int64_t i) const {
+    return ((i | group) >> 32) == 0 ? int64_t(uint32_t(i) / uint32_t(group)) : i / group;
+  }
+  __device__ float kept(int64_t draw, int64_t at_step) const {
+    const PhiloxWords words = dropout_words(seed, layer, at_step, draw / 4);
+    const int64_t place = draw % 4;  // no array that is read by a variable stays in registers
+    const uint32_t low = place % 2 ? words.word[1] : words.word[0], high = place % 2 ? words.word[3] : words.word[2];
+    return philox_uniform(place / 2 ? high : low) < rate ? 0.0f : factor;
+  }
+  template <bool kWhole>
+  __device__ void read(int64_t i, int n, Items& items) const {
+    get<kWhole>(x + i, n, items.x);
+    items.step = step[0];
+  }
+  template <bool kWhole>
+  __device__ void write(int64_t i, int n, const Items& items) const {
+    float value[kItems];
+    if (group >= kItems) {
+      const int64_t draw = draw_of(i), left = (draw + 1) * group - i;  // elements until the next draw
+      const float first = kept(draw, items.step), second = left < kItems ? kept(draw + 1, items.step) : first;
+      COSS_UNROLL
+      for (int j = 0; j < kItems; ++j) {
+        const float factor_here = j < left ? first : second;
+        value[j] = factor_here == 0 ? 0.0f : items.x[j] * factor_here;
+      }
+    } else {
+      COSS_UNROLL
+      for (int j = 0; j < kItems; ++j) {
+        const float factor_here = kept(draw_of(i + j), items.step);
+        value[j] = factor_here == 0 ? 0.0f : items.x[j] * factor_here;
+      }
+    }
+    put<kWhole>(y + i, n, value);
+  }
+};
+
 void dropout(Context& ctx, const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor& y) {
+  COSS_ASSERT(p.group >= 1);
   if (x.numel() == 0) return;
   dispatch("dropout", x.dtype(), [&]<class T>() {
-    run_flat(
-        ctx, "dropout", x.numel(),
-        Dropout<T>{p.rate, 1 / (1 - p.rate), p.seed, p.layer, step.data<int64_t>(), x.data<T>(), y.mutable_data<T>()});
+    const float factor = 1 / (1 - p.rate);
+    const int64_t* at_step = step.data<int64_t>();
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    if (p.group == 1)
+      run_flat(ctx, "dropout", x.numel(), Dropout<T>{p.rate, factor, p.seed, p.layer, at_step, in, out});
+    else
+      run_flat(ctx, "dropout_groups", x.numel(),
+               GroupDropout<T>{p.rate, factor, p.seed, p.layer, p.group, at_step, in, out});
   });
 }
 
@@ -289,12 +347,12 @@ void activation_forward(Context& ctx, Activation kind, const Tensor& x, Tensor& 
   });
 }
 
-void activation_backward(Context& ctx, Activation kind, const Tensor& y, const Tensor& dy, Tensor& dx) {
-  if (y.numel() == 0) return;
-  dispatch("activation", y.dtype(), [&]<class T>() {
+void activation_backward(Context& ctx, Activation kind, const Tensor& x, const Tensor& dy, Tensor& dx) {
+  if (x.numel() == 0) return;
+  dispatch("activation", x.dtype(), [&]<class T>() {
     dispatch(kind, [&]<Activation kAct>() {
-      run_flat(ctx, "activation_backward", y.numel(),
-               Binary<Passed<kAct>, T>{y.data<T>(), dy.data<T>(), dx.mutable_data<T>()});
+      run_flat(ctx, "activation_backward", x.numel(),
+               Binary<ActivationGradient<kAct>, T>{x.data<T>(), dy.data<T>(), dx.mutable_data<T>()});
     });
   });
 }

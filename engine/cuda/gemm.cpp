@@ -65,14 +65,15 @@ void matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& 
   product.align_a = alignment_of(a.raw());
   product.align_b = alignment_of(b.raw());
   product.align_y = alignment_of(through_f32 ? wide : out);
-  // The library fuses relu6 never, and a bias only where 16-byte loads of it are possible.
+  // The library fuses no activation but relu (its GELU is the one with tanh), and a bias only where 16-byte loads of it
+  // are possible.
   const bool fuse = !through_f32 && (!bias_data || alignment_of(bias_data) >= 16);
   bool bias_done = !bias_data, activation_done = p.activation == Activation::none;
   if (fuse) {
     product.epilogue = fused_epilogue(bias_data, p.activation == Activation::relu);
     if (blas.supports(product)) {
       bias_done = true;
-      activation_done = p.activation != Activation::relu6;
+      activation_done = activation_done || p.activation == Activation::relu;
     } else {
       product.epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     }

@@ -44,11 +44,17 @@ void run(Context& ctx, Activation activation, float beta, const X* x, const floa
          T* y) {
   const int64_t per_row = (columns + kVector - 1) / kVector, vectors = rows * per_row;
   const bool whole = columns % kVector == 0 && aligned(x) && aligned(bias) && aligned(y);
-  dispatch(activation, [&]<Activation kAct>() {
+  auto with = [&]<Activation kAct>() {
     launch(ctx, {"matmul_epilogue", blocks_for(vectors, kThreads), kThreads},
            whole ? epilogue<X, T, kAct, true> : epilogue<X, T, kAct, false>, vectors, int(columns), int(per_row), beta,
            x, bias, y);
-  });
+  };
+  if (activation == Activation::gelu)
+    with.template operator()<Activation::gelu>();
+  else if (activation == Activation::quick_gelu)
+    with.template operator()<Activation::quick_gelu>();
+  else
+    dispatch_clipping(activation, with);
 }
 
 }  // namespace

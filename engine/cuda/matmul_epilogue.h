@@ -1,4 +1,5 @@
-// What follows a matrix product where the library cannot do it: fp32 biases of 16-bit outputs, and relu6.
+// What follows a matrix product where the library cannot do it: fp32 biases of 16-bit outputs, and activations
+// but relu (its GELU is the one with tanh).
 #pragma once
 #include "engine/context.h"
 #include "engine/kernel_params.h"

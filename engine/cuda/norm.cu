@@ -5,7 +5,7 @@
 // x and the mask twice and writes dx (and dresidual). The first pass leaves partial sums per channel (columns.h). For
 // small tensors each block of the second pass adds them up itself, else a tiny kernel in between does. The second pass
 // begins at the bottom, where the cache still holds what the first has read last. A thread keeps its eight channels in
-// both.
+// both. silu and hardswish have no mask: backward computes what went into them again, from x, which it reads anyway.
 #include "engine/cuda/columns.h"
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
@@ -17,8 +17,18 @@ namespace {
 
 constexpr int kApplyThreads = 256, kApplyBlocks = 4;  // resident on a multiprocessor, at 64 registers a thread
 constexpr int kBackwardBlocks = 3;                    // three numbers a channel and two inputs need 80
+constexpr int kSmoothBlocks = 2;                      // of silu and hardswish: a fourth number, and its slope
 constexpr int kApplyWidth = 32;             // vectors side by side, at most: 512 bytes of a row of 16-bit elements
 constexpr int64_t kOwnSumBytes = 32 << 10;  // partial sums that a block of the second pass adds up itself
+
+// Whether backward finds the gradient that passes from x; relu stands for all that leave a mask.
+template <Activation kAct>
+constexpr bool kSmooth = !kClips<kAct>;
+template <Activation kAct>
+constexpr int kBlocksOfSums = kSmooth<kAct> ? 1 : kSumBlocks;
+template <Activation kAct>
+constexpr int kBlocksOfBackward = kSmooth<kAct> ? kSmoothBlocks : kBackwardBlocks;
+bool masked(Activation kind) { return clips(kind) && kind != Activation::none; }
 
 bool aligned(const Tensor& x) { return x.empty() || cuda::aligned(x.raw()); }
 
@@ -50,13 +60,15 @@ struct Forward {
   }
 };
 
-// dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant
+// dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant. What went into the
+// activation is x * of_dz + a fourth number.
+template <Activation kAct>
 struct Backward {
-  static constexpr int kTerms = 2, kNumbers = 3;
+  static constexpr int kTerms = 2, kNumbers = kSmooth<kAct> ? 4 : 3;
   struct Numbers {
     float value[kNumbers];
   };
-  const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
+  const float *gamma = nullptr, *beta = nullptr, *mean = nullptr, *rstd = nullptr;
   float *dgamma = nullptr, *dbeta = nullptr;
   int64_t rows = 0;
 
@@ -68,7 +80,9 @@ struct Backward {
       dbeta[c] += float(sum);
       dgamma[c] += float(sum_xhat);
     }
-    return {{float(scale), float(slope), float(-scale * sum / double(rows) - slope * double(mean[c]))}};
+    Numbers numbers{{float(scale), float(slope), float(-scale * sum / double(rows) - slope * double(mean[c]))}};
+    if constexpr (kSmooth<kAct>) numbers.value[3] = float(double(beta[c]) - double(mean[c]) * scale);
+    return numbers;
   }
 };
 
@@ -182,16 +196,16 @@ __global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
     }
     COSS_UNROLL
     for (int u = 0; u < kCount; ++u) {
-      unsigned bits = 0;
+      [[maybe_unused]] unsigned bits = 0;
       COSS_UNROLL
       for (int j = 0; j < kVector; ++j) {
         float z = in[u][j] * numbers[0][j] + numbers[1][j];
         if constexpr (kResidual) z += add[u][j];
-        bits |= passes_gradient<kAct>(z) ? 1u << j : 0u;
+        if constexpr (kClips<kAct>) bits |= passes_gradient<kAct>(z) ? 1u << j : 0u;
         in[u][j] = activated<kAct>(z);
       }
       store(y + i + u * step, in[u]);
-      if constexpr (kAct != Activation::none) mask[(i + u * step) / kVector] = uint8_t(bits);
+      if constexpr (kClips<kAct> && kAct != Activation::none) mask[(i + u * step) / kVector] = uint8_t(bits);
     }
   });
 }
@@ -204,51 +218,69 @@ __global__ void __launch_bounds__(kApplyThreads)
   if (i >= numel) return;
   const int n = int(min(int64_t(kVector), numel - i));
   int64_t c = i % columns;
-  unsigned bits = 0;
+  [[maybe_unused]] unsigned bits = 0;
   for (int j = 0; j < n; ++j) {
     float z = to_float(x[i + j]) * sums.numbers[c] + sums.numbers[columns + c];
     if (residual) z += to_float(residual[i + j]);
-    bits |= passes_gradient<kAct>(z) ? 1u << j : 0u;
+    if constexpr (kClips<kAct>) bits |= passes_gradient<kAct>(z) ? 1u << j : 0u;
     y[i + j] = from_float<T>(activated<kAct>(z));
     c = c + 1 == columns ? 0 : c + 1;
   }
-  if constexpr (kAct != Activation::none) mask[i / kVector] = uint8_t(bits);
+  if constexpr (kClips<kAct> && kAct != Activation::none) mask[i / kVector] = uint8_t(bits);
 }
 
 // --- backward --------------------------------------------------------------------------------------------------------
 
-// Sums of dz and dz * (x - mean), where dz is dy where the mask has it.
-template <class T, int N, bool kMasked>
-__global__ void __launch_bounds__(kSumThreads, kSumBlocks)
-    norm_act_backward_sums_kernel(Tiles tiles, const T* x, const uint8_t* mask, const T* dy, const float* mean,
+// Eight bits of the mask, or all.
+template <Activation kAct>
+__device__ inline unsigned mask_bits(const uint8_t* mask, int64_t i) {
+  return kAct == Activation::relu ? unsigned(mask[i / 8]) >> i % 8 : ~0u;
+}
+
+// Sums of dz and dz * (x - mean), where dz is dy as far as the activation passes it.
+template <class T, int N, Activation kAct>
+__global__ void __launch_bounds__(kSumThreads, kBlocksOfSums<kAct>)
+    norm_act_backward_sums_kernel(Tiles tiles, Backward<kAct> end, const T* x, const uint8_t* mask, const T* dy,
                                   float* partials) {
   const unsigned tile = blockIdx.x % tiles.side, b = blockIdx.x / tiles.side;
   const Place place = place_of<N>(tiles, tile, b);
   const int64_t step = tiles.down * tiles.columns;
   float centre[N] = {};
+  [[maybe_unused]] float scale[N] = {}, offset[N] = {};
   if (place.works) {
     COSS_UNROLL
-    for (int j = 0; j < N; ++j) centre[j] = mean[place.column + j];
+    for (int j = 0; j < N; ++j) {
+      centre[j] = end.mean[place.column + j];
+      if constexpr (kSmooth<kAct>) {
+        scale[j] = end.gamma[place.column + j] * end.rstd[place.column + j];
+        offset[j] = end.beta[place.column + j];
+      }
+    }
   }
   float sums[2 * N] = {};
   for_rows<kRowsInFlight<T, N, 2>>(tiles, place, [&](auto count, int64_t i) {
     constexpr int kCount = decltype(count)::value;
     float in[kCount][N], dz[kCount][N];
-    unsigned bits[kCount];
+    [[maybe_unused]] unsigned bits[kCount];
     COSS_UNROLL
     for (int u = 0; u < kCount; ++u) {
       const int64_t at = i + u * step;
       load<N>(dy + at, dz[u]);
       load<N>(x + at, in[u]);
-      bits[u] = kMasked ? unsigned(mask[at / 8]) >> (N == 8 ? 0 : at % 8) : ~0u;
+      bits[u] = mask_bits<kAct>(mask, at);
     }
     COSS_UNROLL
     for (int u = 0; u < kCount; ++u) {
       COSS_UNROLL
       for (int j = 0; j < N; ++j) {
-        const float value = bits[u] >> j & 1u ? dz[u][j] : 0.0f;
+        const float from_mean = in[u][j] - centre[j];
+        float value;
+        if constexpr (kSmooth<kAct>)
+          value = passed_gradient<kAct>(from_mean * scale[j] + offset[j], dz[u][j]);
+        else
+          value = bits[u] >> j & 1u ? dz[u][j] : 0.0f;
         sums[j] += value;
-        sums[N + j] += value * (in[u][j] - centre[j]);
+        sums[N + j] += value * from_mean;
       }
     }
   });
@@ -256,31 +288,34 @@ __global__ void __launch_bounds__(kSumThreads, kSumBlocks)
 }
 
 // dx may be dy: a thread reads its elements before it writes them.
-template <class T, bool kMasked>
-__global__ void __launch_bounds__(kApplyThreads, kBackwardBlocks)
-    norm_act_backward_kernel(Tiles tiles, Backward end, Sums sums, const T* x, const uint8_t* mask, const T* dy, T* dx,
-                             T* dresidual) {
+template <class T, Activation kAct>
+__global__ void __launch_bounds__(kApplyThreads, kBlocksOfBackward<kAct>)
+    norm_act_backward_kernel(Tiles tiles, Backward<kAct> end, Sums sums, const T* x, const uint8_t* mask, const T* dy,
+                             T* dx, T* dresidual) {
   const unsigned tile = blockIdx.x % tiles.side, b = tiles.count - 1 - blockIdx.x / tiles.side;
   const Place place = place_of<kVector>(tiles, tile, b);
   const int64_t step = tiles.down * tiles.columns;
-  float numbers[3][kVector];
+  float numbers[Backward<kAct>::kNumbers][kVector];
   channel_numbers(end, sums, tiles, tile, b, place, numbers);
   for_rows<kRowsInFlight<T, kVector, 2>>(tiles, place, [&](auto count, int64_t i) {
     constexpr int kCount = decltype(count)::value;
     float in[kCount][kVector], dz[kCount][kVector];
-    unsigned bits[kCount];
+    [[maybe_unused]] unsigned bits[kCount];
     COSS_UNROLL
     for (int u = 0; u < kCount; ++u) {
       const int64_t at = i + u * step;
       load<kVector>(dy + at, dz[u]);
       load<kVector>(x + at, in[u]);
-      bits[u] = kMasked ? unsigned(mask[at / kVector]) : ~0u;
+      bits[u] = mask_bits<kAct>(mask, at);
     }
     COSS_UNROLL
     for (int u = 0; u < kCount; ++u) {
       COSS_UNROLL
       for (int j = 0; j < kVector; ++j) {
-        dz[u][j] = bits[u] >> j & 1u ? dz[u][j] : 0.0f;
+        if constexpr (kSmooth<kAct>)
+          dz[u][j] = passed_gradient<kAct>(in[u][j] * numbers[0][j] + numbers[3][j], dz[u][j]);
+        else
+          dz[u][j] = bits[u] >> j & 1u ? dz[u][j] : 0.0f;
         in[u][j] = dz[u][j] * numbers[0][j] + (in[u][j] * numbers[1][j] + numbers[2][j]);
       }
       if (dresidual) store(dresidual + i + u * step, dz[u]);
@@ -289,19 +324,24 @@ __global__ void __launch_bounds__(kApplyThreads, kBackwardBlocks)
   });
 }
 
-template <class T>
+template <class T, Activation kAct>
 __global__ void __launch_bounds__(kApplyThreads)
     norm_act_backward_any_kernel(int64_t numel, int64_t columns, Sums sums, const T* x, const uint8_t* mask,
                                  const T* dy, T* dx, T* dresidual) {
   const int64_t i = (int64_t(blockIdx.x) * kApplyThreads + threadIdx.x) * kVector;
   if (i >= numel) return;
   const int n = int(min(int64_t(kVector), numel - i));
-  const unsigned bits = mask ? unsigned(mask[i / kVector]) : ~0u;
+  [[maybe_unused]] const unsigned bits = mask_bits<kAct>(mask, i);
   const float* numbers = sums.numbers;
   int64_t c = i % columns;
   for (int j = 0; j < n; ++j) {
-    const float dz = bits >> j & 1u ? to_float(dy[i + j]) : 0.0f;
-    const float value = dz * numbers[c] + (to_float(x[i + j]) * numbers[columns + c] + numbers[2 * columns + c]);
+    const float in = to_float(x[i + j]);
+    float dz = to_float(dy[i + j]);
+    if constexpr (kSmooth<kAct>)
+      dz = passed_gradient<kAct>(in * numbers[c] + numbers[3 * columns + c], dz);
+    else
+      dz = bits >> j & 1u ? dz : 0.0f;
+    const float value = dz * numbers[c] + (in * numbers[columns + c] + numbers[2 * columns + c]);
     if (dresidual) dresidual[i + j] = from_float<T>(dz);
     dx[i + j] = from_float<T>(value);
     c = c + 1 == columns ? 0 : c + 1;
@@ -355,7 +395,8 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
   COSS_CHECK(rows != 1, "[batch_norm] needs more than one value per channel, input is " + x.shape().str() +
                             ": use a larger batch");
   if (rows == 0) return;
-  COSS_ASSERT(p.activation == Activation::none || mask.numel() >= (x.numel() + 7) / 8);
+  COSS_ASSERT(!masked(p.activation) || mask.numel() >= (x.numel() + 7) / 8);
+  COSS_ASSERT(clips(p.activation) || residual.empty());
   Forward end;
   end.gamma = gamma.data<float>();
   end.beta = beta.data<float>();
@@ -370,7 +411,7 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
     const T* in = x.data<T>();
     const T* add = residual.empty() ? nullptr : residual.data<T>();
     T* out = y.mutable_data<T>();
-    uint8_t* bits = p.activation == Activation::none ? nullptr : mask.mutable_data<uint8_t>();
+    uint8_t* bits = masked(p.activation) ? mask.mutable_data<uint8_t>() : nullptr;
     auto run = [&]<int N>() {
       constexpr int kUnroll = kRowsInFlight<T, N, 1>;
       const Tiles first = sum_tiles<N>(ctx, rows, columns, int64_t(x.bytes()), kUnroll);
@@ -379,17 +420,17 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
              sums.partials);
       const bool own = N == kVector && own_sums(ctx, first, Forward::kTerms);
       if (!own) finish(ctx, end, sums, columns);
-      dispatch(p.activation, [&]<Activation kAct>() {
+      dispatch_fused(p.activation, [&]<Activation kAct>() {
         if constexpr (N == kVector) {
           auto apply = [&]<bool kResidual>() {
             const Tiles tiles = apply_tiles(ctx, rows, columns, kRowsInFlight < T, N, kResidual ? 2 : 1 >, own);
             launch(ctx, {"norm_act", tiles.blocks(), kApplyThreads}, norm_act_kernel<T, kAct, kResidual>, tiles, end,
                    sums, in, add, out, bits);
           };
-          if (add)
-            apply.template operator()<true>();
-          else
-            apply.template operator()<false>();
+          if constexpr (kClips<kAct>) {
+            if (add) return apply.template operator()<true>();
+          }
+          apply.template operator()<false>();
         } else {
           launch(ctx, {"norm_act_any", blocks_of_any(x.numel()), kApplyThreads}, norm_act_any_kernel<T, kAct>,
                  x.numel(), columns, sums, in, add, out, bits);
@@ -404,50 +445,52 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
 }
 
 void norm_act_backward(Context& ctx, const NormParams& p, const Tensor& x, const Tensor& mask, const Tensor& gamma,
-                       const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx, Tensor& dresidual,
-                       Tensor& dgamma, Tensor& dbeta) {
+                       const Tensor& beta, const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx,
+                       Tensor& dresidual, Tensor& dgamma, Tensor& dbeta) {
   if (x.numel() == 0) return;
+  COSS_ASSERT(clips(p.activation) || dresidual.empty());
   const int64_t columns = x.shape().back(), rows = x.shape().rows();
-  Backward end;
-  end.gamma = gamma.data<float>();
-  end.mean = mean.data<float>();
-  end.rstd = rstd.data<float>();
-  end.dgamma = dgamma.mutable_data<float>();
-  end.dbeta = dbeta.mutable_data<float>();
-  end.rows = rows;
+  const bool vectors = columns % kVector == 0 && aligned(x) && aligned(dy) && aligned(dx) && aligned(dresidual);
   dispatch("norm_act", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     const T* from = dy.data<T>();
     T* out = dx.mutable_data<T>();
     T* residual = dresidual.empty() ? nullptr : dresidual.mutable_data<T>();
-    const uint8_t* bits = p.activation == Activation::none ? nullptr : mask.data<uint8_t>();
-    auto run = [&]<int N, bool kMasked>() {
+    const uint8_t* bits = masked(p.activation) ? mask.data<uint8_t>() : nullptr;
+    auto run = [&]<int N, Activation kAct>() {
+      Backward<kAct> end;
+      end.gamma = gamma.data<float>();
+      end.beta = beta.data<float>();
+      end.mean = mean.data<float>();
+      end.rstd = rstd.data<float>();
+      end.dgamma = dgamma.mutable_data<float>();
+      end.dbeta = dbeta.mutable_data<float>();
+      end.rows = rows;
       constexpr int kUnroll = kRowsInFlight<T, N, 2>;
       const Tiles first = sum_tiles<N>(ctx, rows, columns, int64_t(x.bytes() + dy.bytes()), kUnroll);
       float* unused = nullptr;
-      Sums sums = cut_workspace<Backward>(ctx, first, &unused);
-      launch(ctx, {"norm_act_backward_sums", first.blocks(), kSumThreads}, norm_act_backward_sums_kernel<T, N, kMasked>,
-             first, in, bits, from, end.mean, sums.partials);
-      const bool own = N == kVector && own_sums(ctx, first, Backward::kTerms);
+      Sums sums = cut_workspace<Backward<kAct>>(ctx, first, &unused);
+      launch(ctx, {"norm_act_backward_sums", first.blocks(), kSumThreads}, norm_act_backward_sums_kernel<T, N, kAct>,
+             first, end, in, bits, from, sums.partials);
+      const bool own = N == kVector && own_sums(ctx, first, Backward<kAct>::kTerms);
       if (!own) finish(ctx, end, sums, columns);
       if constexpr (N == kVector) {
         const Tiles tiles = apply_tiles(ctx, rows, columns, kUnroll, own);
-        launch(ctx, {"norm_act_backward", tiles.blocks(), kApplyThreads}, norm_act_backward_kernel<T, kMasked>, tiles,
-               end, sums, in, bits, from, out, residual);
+        launch(ctx, {"norm_act_backward", tiles.blocks(), kApplyThreads}, norm_act_backward_kernel<T, kAct>, tiles, end,
+               sums, in, bits, from, out, residual);
       } else {
-        launch(ctx, {"norm_act_backward_any", blocks_of_any(x.numel()), kApplyThreads}, norm_act_backward_any_kernel<T>,
-               x.numel(), columns, sums, in, bits, from, out, residual);
+        launch(ctx, {"norm_act_backward_any", blocks_of_any(x.numel()), kApplyThreads},
+               norm_act_backward_any_kernel<T, kAct>, x.numel(), columns, sums, in, bits, from, out, residual);
       }
     };
-    const bool vectors = columns % kVector == 0 && aligned(x) && aligned(dy) && aligned(dx) && aligned(dresidual);
-    if (vectors && bits)
-      run.template operator()<kVector, true>();
-    else if (vectors)
-      run.template operator()<kVector, false>();
-    else if (bits)
-      run.template operator()<1, true>();
-    else
-      run.template operator()<1, false>();
+    dispatch_fused(bits ? Activation::relu : p.activation, [&]<Activation kAct>() {
+      if constexpr (kAct != Activation::relu6) {
+        if (vectors)
+          run.template operator()<kVector, kAct>();
+        else
+          run.template operator()<1, kAct>();
+      }
+    });
   });
 }
 

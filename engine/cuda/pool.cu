@@ -1,4 +1,4 @@
-// Max pooling with one-byte indices, global average pooling and the option-A shortcut.
+// Max pooling with one-byte indices, average pooling over windows and over whole images, and the option-A shortcut.
 //
 // Floors in bytes of a 16-bit type, per element of the larger tensor: max pooling 3 x 3 with stride 2 reads 2 and
 // writes 3 / 4 (value and index), backward the other way round; the averages read or write 2. A thread owns 16 bytes of
@@ -22,16 +22,20 @@ struct Pooling {
   __device__ int64_t out_size() const { return int64_t(out_h) * out_w * channels; }
 };
 
-Pooling pooling_of(const PoolParams& p, const Shape& x, const Shape& y) {
-  COSS_CHECK(p.window >= 1 && p.window <= 15 && p.stride >= 1 && 2 * p.pad <= p.window,
-             "[max_pool] a window of " + std::to_string(p.window) + " with padding " + std::to_string(p.pad) +
-                 " and stride " + std::to_string(p.stride) + ": the window is 1 to 15, the padding at most half of it");
+Pooling pooling_of(const std::string& name, const PoolParams& p, int64_t widest, const Shape& x, const Shape& y) {
+  COSS_CHECK(p.window >= 1 && p.window <= widest && p.stride >= 1 && p.pad >= 0 && 2 * p.pad <= p.window,
+             "[" + name + "] a window of " + std::to_string(p.window) + " with padding " + std::to_string(p.pad) +
+                 " and stride " + std::to_string(p.stride) + ": the window is 1 to " + std::to_string(widest) +
+                 ", the padding at most half of it");
   COSS_ASSERT(x.rank == 4 && y.rank == 4 && x[0] == y[0] && x[3] == y[3]);
   COSS_ASSERT(y[1] == p.out_size(x[1]) && y[2] == p.out_size(x[2]));
   COSS_CHECK(x[1] * x[2] * x[3] < (int64_t(1) << 30),
-             "[max_pool] one image of " + x.str() + " has more than 2^30 values");
+             "[" + name + "] one image of " + x.str() + " has more than 2^30 values");
   return {int(x[1]), int(x[2]), int(y[1]), int(y[2]), int(x[3]), int(p.window), int(p.stride), int(p.pad)};
 }
+
+constexpr int64_t kWidestMax = 15;  // its index is one byte
+constexpr int64_t kWidestMean = 1 << 14;
 
 // 1 or kLanes channels, as the tensors allow.
 template <class T, class Body>
@@ -219,6 +223,61 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// --- mean over windows ----------------------------------------------------------------------------------------------
+
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads, 4)
+    avg_pool_forward_kernel(Pooling g, Walk walk, const T* __restrict__ x, T* y) {
+  Spot spot;
+  if (!take_spot(spot, walk)) return;
+  const T* image = x + spot.image * g.in_size() + spot.vector * N;
+  const int64_t out = spot.image * g.out_size() + spot.vector * N;
+  const int w0 = spot.column * g.stride - g.pad, first_s = first_inside(g, spot.column);
+  const int end_s = min(g.window, g.in_w - w0);
+  const float share = 1 / float(g.window * g.window);
+  for (int p = spot.begin; p < spot.end; ++p) {
+    const int h0 = p * g.stride - g.pad, end_r = min(g.window, g.in_h - h0);
+    float sum[N] = {};
+    for (int r = first_inside(g, p); r < end_r; ++r) {
+      for (int s = first_s; s < end_s; ++s) {
+        float value[N];
+        unpack(fetch<N>(image, ((h0 + r) * g.in_w + w0 + s) * g.channels, true), value);
+        COSS_UNROLL
+        for (int i = 0; i < N; ++i) sum[i] += value[i];
+      }
+    }
+    COSS_UNROLL
+    for (int i = 0; i < N; ++i) sum[i] *= share;
+    store<N>(y + out + (p * g.out_w + spot.column) * g.channels, sum);
+  }
+}
+
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads, 4)
+    avg_pool_backward_kernel(Pooling g, Walk walk, const T* __restrict__ dy, T* dx) {
+  Spot spot;
+  if (!take_spot(spot, walk)) return;
+  const T* image = dy + spot.image * g.out_size() + spot.vector * N;
+  const int64_t out = spot.image * g.in_size() + spot.vector * N;
+  const int right = spot.column + g.pad, last_q = min(right / g.stride, g.out_w - 1);
+  const float share = 1 / float(g.window * g.window);
+  for (int h = spot.begin; h < spot.end; ++h) {
+    const int below = h + g.pad, last_p = min(below / g.stride, g.out_h - 1);
+    float sum[N] = {};
+    for (int p = last_p; p >= 0 && below - p * g.stride < g.window; --p) {
+      for (int q = last_q; q >= 0 && right - q * g.stride < g.window; --q) {
+        float value[N];
+        unpack(fetch<N>(image, (p * g.out_w + q) * g.channels, true), value);
+        COSS_UNROLL
+        for (int i = 0; i < N; ++i) sum[i] += value[i];
+      }
+    }
+    COSS_UNROLL
+    for (int i = 0; i < N; ++i) sum[i] *= share;
+    store<N>(dx + out + (h * g.in_w + spot.column) * g.channels, sum);
+  }
+}
+
 // --- mean over positions --------------------------------------------------------------------------------------------
 
 // One block per image and tile of channels: threadIdx.y shares the positions. Tensors are (images, positions,
@@ -333,7 +392,7 @@ __global__ void __launch_bounds__(kThreads) shortcut_a_backward_kernel(Shortcut 
 }  // namespace
 
 void max_pool_forward(Context& ctx, const PoolParams& p, const Tensor& x, Tensor& y, Tensor& index) {
-  const Pooling g = pooling_of(p, x.shape(), y.shape());
+  const Pooling g = pooling_of("max_pool", p, kWidestMax, x.shape(), y.shape());
   COSS_ASSERT(index.shape() == y.shape());
   if (y.numel() == 0) return;
   const int64_t images = x.shape()[0];
@@ -353,7 +412,7 @@ void max_pool_forward(Context& ctx, const PoolParams& p, const Tensor& x, Tensor
 }
 
 void max_pool_backward(Context& ctx, const PoolParams& p, const Tensor& dy, const Tensor& index, Tensor& dx) {
-  const Pooling g = pooling_of(p, dx.shape(), dy.shape());
+  const Pooling g = pooling_of("max_pool", p, kWidestMax, dx.shape(), dy.shape());
   COSS_ASSERT(index.shape() == dy.shape());
   if (dx.numel() == 0) return;
   const int64_t images = dx.shape()[0];
@@ -373,6 +432,34 @@ void max_pool_backward(Context& ctx, const PoolParams& p, const Tensor& dy, cons
       const Walk walk = walk_over(ctx, images, g.in_h, g.in_w, g.channels / N);
       launch(ctx, {"max_pool_backward_any", walk.blocks(kThreads), walk.threads(kThreads)},
              max_pool_backward_any_kernel<T, N>, g, walk, in, where, out);
+    });
+  });
+}
+
+void avg_pool_forward(Context& ctx, const PoolParams& p, const Tensor& x, Tensor& y) {
+  const Pooling g = pooling_of("avg_pool", p, kWidestMean, x.shape(), y.shape());
+  if (y.numel() == 0) return;
+  dispatch("avg_pool", x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    dispatch_lanes<T>(in_vectors<T>(g.channels, {in, out}), [&]<int N>() {
+      const Walk walk = walk_over(ctx, x.shape()[0], g.out_h, g.out_w, g.channels / N);
+      launch(ctx, {"avg_pool_forward", walk.blocks(kThreads), walk.threads(kThreads)}, avg_pool_forward_kernel<T, N>, g,
+             walk, in, out);
+    });
+  });
+}
+
+void avg_pool_backward(Context& ctx, const PoolParams& p, const Tensor& dy, Tensor& dx) {
+  const Pooling g = pooling_of("avg_pool", p, kWidestMean, dx.shape(), dy.shape());
+  if (dx.numel() == 0) return;
+  dispatch("avg_pool", dy.dtype(), [&]<class T>() {
+    const T* in = dy.data<T>();
+    T* out = dx.mutable_data<T>();
+    dispatch_lanes<T>(in_vectors<T>(g.channels, {in, out}), [&]<int N>() {
+      const Walk walk = walk_over(ctx, dx.shape()[0], g.in_h, g.in_w, g.channels / N);
+      launch(ctx, {"avg_pool_backward", walk.blocks(kThreads), walk.threads(kThreads)}, avg_pool_backward_kernel<T, N>,
+             g, walk, in, out);
     });
   });
 }

@@ -130,6 +130,46 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
+// dx = (dy - u (u, dy)) / |x|, u = x / |x|; rows shorter than eps were only divided by eps.
+template <class X, class Y, int N, bool kWarpEach>
+__global__ void __launch_bounds__(kRowThreads, 3)
+    normalize_rows_backward_kernel(const X* x, const Y* dy, int64_t rows, int64_t columns, float eps, X* dx) {
+  constexpr int kThreads = kWarpEach ? kWarp : kRowThreads;  // of one row
+  const int64_t row = int64_t(blockIdx.x) * (kRowThreads / kThreads) + threadIdx.x / kThreads;
+  if (row >= rows) return;
+  const X* in = x + row * columns;
+  const Y* gradient = dy + row * columns;
+  const int64_t first = int64_t(threadIdx.x) % kThreads * N;
+  float square = 0, product = 0;
+  for (int64_t c = first; c < columns; c += kThreads * N) {
+    float value[N], slope[N];
+    load<N>(in + c, value);
+    load<N>(gradient + c, slope);
+    COSS_UNROLL
+    for (int j = 0; j < N; ++j) {
+      square += value[j] * value[j];
+      product += value[j] * slope[j];
+    }
+  }
+  if constexpr (kWarpEach) {
+    square = warp_sum(square);
+    product = warp_sum(product);
+  } else {
+    square = block_sum<kRowThreads>(square);
+    product = block_sum<kRowThreads>(product);
+  }
+  const float norm = sqrtf(square), factor = 1.0f / fmaxf(norm, eps);
+  const float back = norm > eps ? product * factor * factor : 0.0f;
+  for (int64_t c = first; c < columns; c += kThreads * N) {
+    float value[N], slope[N];
+    load<N>(in + c, value);
+    load<N>(gradient + c, slope);
+    COSS_UNROLL
+    for (int j = 0; j < N; ++j) slope[j] = (slope[j] - value[j] * back) * factor;
+    store<N>(dx + row * columns + c, slope);
+  }
+}
+
 }  // namespace
 
 void sum_rows(Context& ctx, float beta, const Tensor& x, Tensor& y) {
@@ -188,6 +228,28 @@ void normalize_rows(Context& ctx, float eps, const Tensor& x, Tensor& y) {
                rows, columns, eps, out);
     };
     if (columns % kVector == 0 && aligned(in) && aligned(out))
+      run.template operator()<kVector>();
+    else
+      run.template operator()<1>();
+  });
+}
+
+void normalize_rows_backward(Context& ctx, float eps, const Tensor& x, const Tensor& dy, Tensor& dx) {
+  if (x.numel() == 0) return;
+  const int64_t rows = x.shape().rows(), columns = x.shape().back();
+  dispatch("normalize_rows_backward", x.dtype(), dy.dtype(), [&]<class X, class Y>() {
+    const X* in = x.data<X>();
+    const Y* gradient = dy.data<Y>();
+    X* out = dx.mutable_data<X>();
+    auto run = [&]<int N>() {
+      if (columns <= kWarpRow)
+        launch(ctx, {"normalize_rows_backward", blocks_for(rows, kRowThreads / kWarp), kRowThreads},
+               normalize_rows_backward_kernel<X, Y, N, true>, in, gradient, rows, columns, eps, out);
+      else
+        launch(ctx, {"normalize_rows_backward", blocks_for(rows, 1), kRowThreads},
+               normalize_rows_backward_kernel<X, Y, N, false>, in, gradient, rows, columns, eps, out);
+    };
+    if (columns % kVector == 0 && aligned(in) && aligned(gradient) && aligned(out))
       run.template operator()<kVector>();
     else
       run.template operator()<1>();

@@ -17,15 +17,24 @@ struct Fold {
   int64_t rows, columns;       // the folded image
   int64_t k, r, s;             // the window
   int64_t folded_r, folded_s;  // the folded window
-  int64_t front, lead;
+  int64_t front_h, front_w, lead_h, lead_w;
   explicit Fold(const ConvKey& key)
-      : n(key.n), h(key.h), w(key.w), c(key.c), k(key.k), r(key.r), s(key.s), front(key.params.pad % 2) {
+      : n(key.n),
+        h(key.h),
+        w(key.w),
+        c(key.c),
+        k(key.k),
+        r(key.r),
+        s(key.s),
+        front_h(key.above() % 2),
+        front_w(key.left() % 2) {
     const ConvKey folded = key.folded();
     rows = folded.h;
     columns = folded.w;
     folded_r = folded.r;
     folded_s = folded.s;
-    lead = (key.params.pad + front) / 2;
+    lead_h = (key.above() + front_h) / 2;
+    lead_w = (key.left() + front_w) / 2;
   }
 };
 
@@ -34,7 +43,7 @@ __global__ void __launch_bounds__(256) fold_image_kernel(Fold f, const T* x, T* 
   const int64_t image = blockIdx.x / unsigned(f.rows), row = blockIdx.x % unsigned(f.rows);
   for (int half = int(threadIdx.x); half < 2 * int(f.columns); half += int(blockDim.x)) {
     const int64_t block = half / 2, a = half % 2;
-    const int64_t source = 2 * (row - f.lead) + a, first = 2 * (block - f.lead);
+    const int64_t source = 2 * (row - f.lead_h) + a, first = 2 * (block - f.lead_w);
     const bool there = source >= 0 && source < f.h;
     const T* from = x + ((image * f.h + source) * f.w + first) * f.c;
     float value[2 * kPart];
@@ -57,7 +66,7 @@ __global__ void __launch_bounds__(256) fold_window_kernel(Fold f, int64_t count,
   const int64_t channel = at % kPart, b = at / kPart % 2, a = at / (2 * kPart) % 2;
   const int64_t tap = at / kFoldedChannels, column = tap % f.folded_s, row = tap / f.folded_s % f.folded_r;
   const int64_t k = tap / (f.folded_s * f.folded_r);
-  const int64_t r = 2 * row + a - f.front, s = 2 * column + b - f.front;
+  const int64_t r = 2 * row + a - f.front_h, s = 2 * column + b - f.front_w;
   const bool there = channel < f.c && r >= 0 && r < f.r && s >= 0 && s < f.s;
   y[at] = from_float<T>(there ? to_float(w[((k * f.r + r) * f.s + s) * f.c + channel]) : 0.0f);
 }
@@ -67,7 +76,7 @@ __global__ void __launch_bounds__(256)
     unfold_window_kernel(Fold f, int64_t count, float beta, const float* folded, float* dw) {
   const int64_t at = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= count) return;
-  const int64_t channel = at % f.c, s = at / f.c % f.s + f.front, r = at / (f.c * f.s) % f.r + f.front;
+  const int64_t channel = at % f.c, s = at / f.c % f.s + f.front_w, r = at / (f.c * f.s) % f.r + f.front_h;
   const int64_t k = at / (f.c * f.s * f.r);
   const int64_t tap = (k * f.folded_r + r / 2) * f.folded_s + s / 2;
   const float gradient = folded[tap * kFoldedChannels + (r % 2 * 2 + s % 2) * kPart + channel];

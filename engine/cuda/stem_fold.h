@@ -3,9 +3,10 @@
 // multiples of 8, and cuDNN pads 3 to them under every tap of the window: a 7x7 window then costs 392 products an
 // output, folded 256, and the copy that it reads is half as large. The sums are the same.
 //
-// Output p takes the input rows 2 p - pad + t, t in [0, r). With front = pad mod 2 and lead = (pad + front) / 2 these
-// are the rows a = 0, 1 of the blocks p + T - lead, where 2 T + a = t + front. The folded image begins at block -lead,
-// so that the convolution needs no padding; taps that do not exist are zero.
+// Output p takes the input rows 2 p - pad + t, t in [0, r), pad being the padding above. With front = pad mod 2 and
+// lead = (pad + front) / 2 these are the rows a = 0, 1 of the blocks p + T - lead, where 2 T + a = t + front. The
+// folded image begins at block -lead, so that the convolution needs no padding; taps that do not exist are zero.
+// Columns are treated alike.
 #pragma once
 #include "engine/context.h"
 #include "engine/cuda/conv_key.h"

@@ -53,10 +53,10 @@ std::vector<std::string> cases(const std::string& group, const std::string& memb
 
 TEST_P(OpGoldens, Convolution) {
   const std::vector<std::string> names = cases("conv", "options");
-  EXPECT_EQ(names.size(), 9u);
+  EXPECT_EQ(names.size(), 11u);
   for (const std::string& name : names) {
     const std::vector<double> o = goldens().values(name + "/options");
-    const ConvParams p{int64_t(o[0]), int64_t(o[1]), int64_t(o[2]), int64_t(o[3]), o[4] != 0};
+    const ConvParams p{int64_t(o[0]), int64_t(o[1]), int64_t(o[2]), int64_t(o[3]), o[4] != 0, o[5] != 0};
     const Var x = activation_of(name + "/x"), w = parameter(name + "/w");
     Tape tape;
     const Var y = conv2d(p, x, w);
@@ -74,6 +74,10 @@ TEST_P(OpGoldens, NormAddActivation) {
       p.activation = Activation::relu6;
     else if (name.find("relu") != std::string::npos)
       p.activation = Activation::relu;
+    else if (name.ends_with("silu"))
+      p.activation = Activation::silu;
+    else if (name.ends_with("hardswish"))
+      p.activation = Activation::hardswish;
     const bool with_residual = name.ends_with("_residual");
     const Var x = activation_of(name + "/x"), gamma = parameter(name + "/gamma"), beta = parameter(name + "/beta");
     const Var residual = with_residual ? activation_of(name + "/residual") : Var();
@@ -91,11 +95,46 @@ TEST_P(OpGoldens, NormAddActivation) {
   }
 }
 
-TEST_P(OpGoldens, Pooling) {
-  for (const std::string name : {"max_pool", "mean_hw"}) {
+TEST_P(OpGoldens, Activations) {
+  const std::pair<std::string, Activation> kinds[] = {
+      {"silu", Activation::silu},       {"hardswish", Activation::hardswish},
+      {"sigmoid", Activation::sigmoid}, {"hardsigmoid", Activation::hardsigmoid},
+      {"gelu", Activation::gelu},       {"quick_gelu", Activation::quick_gelu}};
+  for (const auto& [kind, act] : kinds) {
+    const std::string name = "activation/" + kind;
     const Var x = activation_of(name + "/x");
     Tape tape;
-    const Var y = name == "max_pool" ? max_pool({.window = 3, .stride = 2, .pad = 1}, x) : mean_hw(x);
+    const Var y = activation(act, x);
+    expect(y.value, name + "/y");
+    backward(tape, y, name + "/dy");
+    expect(x.grad->value, name + "/dx");
+  }
+}
+
+TEST_P(OpGoldens, Channels) {
+  {
+    const Var x = activation_of("scale_channels/x"), s = activation_of("scale_channels/s");
+    Tape tape;
+    const Var y = scale_channels(x, s);
+    expect(y.value, "scale_channels/y");
+    backward(tape, y, "scale_channels/dy");
+    expect(x.grad->value, "scale_channels/dx");
+    expect(s.grad->value, "scale_channels/ds");
+  }
+  const Var x = activation_of("shuffle/x");
+  Tape tape;
+  const Var y = shuffle_channels(concat_channels({slice_channels(x, 0, 6), scale(slice_channels(x, 6, 6), 2)}), 3);
+  expect(y.value, "shuffle/y");
+  backward(tape, y, "shuffle/dy");
+  expect(x.grad->value, "shuffle/dx");
+}
+
+TEST_P(OpGoldens, Pooling) {
+  const PoolParams p{.window = 3, .stride = 2, .pad = 1};
+  for (const std::string name : {"max_pool", "avg_pool", "mean_hw"}) {
+    const Var x = activation_of(name + "/x");
+    Tape tape;
+    const Var y = name == "max_pool" ? max_pool(p, x) : name == "avg_pool" ? avg_pool(p, x) : mean_hw(x);
     expect(y.value, name + "/y");
     backward(tape, y, name + "/dy");
     expect(x.grad->value, name + "/dx");
@@ -111,6 +150,60 @@ TEST_P(OpGoldens, Linear) {
   expect(x.grad->value, "linear/dx");
   expect(w.grad->value, "linear/dw");
   expect(b.grad->value, "linear/db");
+}
+
+TEST_P(OpGoldens, LayerNorm) {
+  const Var x = activation_of("layer_norm/x");
+  const Var gamma = parameter("layer_norm/gamma"), beta = parameter("layer_norm/beta");
+  Tape tape;
+  const Var y = layer_norm(1e-6f, x, gamma, beta);
+  expect(y.value, "layer_norm/y");
+  backward(tape, y, "layer_norm/dy");
+  expect(x.grad->value, "layer_norm/dx");
+  expect(gamma.grad->value, "layer_norm/dgamma");
+  expect(beta.grad->value, "layer_norm/dbeta");
+}
+
+TEST_P(OpGoldens, Attention) {
+  const std::vector<std::string> names = cases("attention", "options");
+  EXPECT_EQ(names.size(), 2u);
+  for (const std::string& name : names) {
+    const std::vector<double> o = goldens().values(name + "/options");
+    const Var qkv = activation_of(name + "/qkv");
+    Tape tape;
+    const Var y = attention({.heads = int64_t(o[0]), .queries = int64_t(o[1])}, qkv);
+    expect(y.value, name + "/y");
+    backward(tape, y, name + "/dy");
+    expect(qkv.grad->value, name + "/dqkv");
+  }
+}
+
+TEST_P(OpGoldens, PatchEmbeddingAndMeanToken) {
+  const Var x = activation_of("embedding/x"), w = parameter("embedding/w"), b = parameter("embedding/b");
+  const Var first = parameter("embedding/first"), position = parameter("embedding/position");
+  Tape tape;
+  const Var y = join_tokens(first, linear(patches(4, x), w, b), position), mean = mean_tokens(1, 6, y);
+  expect(y.value, "embedding/y");
+  expect(mean.value, "embedding/mean");
+  const Tensor dy = tensor("embedding/dy"), dmean = tensor("embedding/dmean");
+  const Var loss = make_output(make_tensor({0}, {1}, DType::f32, GetParam()), {&y, &mean});
+  tape.record(loss, [&](const Tensor&) {
+    accumulate(y, dy);
+    accumulate(mean, dmean);
+  });
+  tape.backward(loss);
+  for (const auto& [v, key] : {std::pair(&x, "dx"), std::pair(&w, "dw"), std::pair(&b, "db"),
+                               std::pair(&first, "dfirst"), std::pair(&position, "dposition")})
+    expect(v->grad->value, std::string("embedding/") + key);
+}
+
+TEST_P(OpGoldens, NormalizeRows) {
+  const Var x = activation_of("normalize_rows/x");
+  Tape tape;
+  const Var y = normalize_rows(1e-12f, x);
+  expect(y.value, "normalize_rows/y");
+  backward(tape, y, "normalize_rows/dy");
+  expect(x.grad->value, "normalize_rows/dx");
 }
 
 TEST_P(OpGoldens, Softmax) {

@@ -21,11 +21,11 @@ Tensor from_values(const std::vector<double>& values, Shape shape) {
   return make_tensor(values, shape, DType::f64, Device::reference);
 }
 
-// Values that keep 0.05 away from the kinks of the activations, at 0 and 6.
+// Values that keep 0.05 away from the kinks of the activations, at -3, 0, 3 and 6.
 Tensor away_from_kinks(Shape shape, uint64_t seed) {
   std::vector<double> values = normal(shape, seed, 4).to_doubles();
   for (double& value : values) {
-    for (double kink : {0.0, 6.0}) {
+    for (double kink : {-3.0, 0.0, 3.0, 6.0}) {
       if (std::abs(value - kink) < 0.05) value = kink + 0.1;
     }
   }
@@ -51,7 +51,9 @@ TEST(Gradients, Add) {
 }
 
 TEST(Gradients, Activations) {
-  for (Activation kind : {Activation::none, Activation::relu, Activation::relu6}) {
+  for (Activation kind :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::silu, Activation::hardswish,
+        Activation::sigmoid, Activation::hardsigmoid, Activation::gelu, Activation::quick_gelu}) {
     // The scaling makes the output a recorded one for Activation::none, too.
     EXPECT_LT(gradient_error([&](const auto& v) { return scale(activation(kind, v[0]), 1.5f); },
                              {away_from_kinks({5, 7}, 1)}),
@@ -67,6 +69,21 @@ TEST(Gradients, Dropout) {
   const Tensor step = Tensor::from(std::vector<int64_t>{3}, {1}, Device::reference);
   const DropoutParams p{.rate = 0.4f, .seed = 5, .layer = 1};
   EXPECT_LT(gradient_error([&](const auto& v) { return dropout(p, step, v[0]); }, {normal({6, 7}, 1)}), kBound);
+}
+
+TEST(Gradients, DropPath) {
+  const Tensor step = Tensor::from(std::vector<int64_t>{3}, {1}, Device::reference);
+  const DropoutParams p{.rate = 0.4f, .seed = 5, .layer = 1};
+  const Tensor x = filled(1, {9, 2, 3, 1});
+  const std::vector<double> kept = drop_path(p, step, Var(x)).value.to_doubles();
+  int images = 0;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_EQ(kept[i], kept[i / 6 * 6]);
+    if (i % 6 == 0) images += kept[i] != 0;
+  }
+  EXPECT_GT(images, 0);
+  EXPECT_LT(images, 9);
+  EXPECT_LT(gradient_error([&](const auto& v) { return drop_path(p, step, v[0]); }, {normal({9, 2, 3, 1}, 1)}), kBound);
 }
 
 TEST(Gradients, Linear) {
@@ -90,6 +107,8 @@ TEST(Gradients, Conv2d) {
       {{2, 4, 4, 6}, {4, 3, 3, 3}, {.pad = 1, .groups = 2}},
       {{1, 5, 5, 4}, {3, 3, 4}, {.stride = 2, .pad = 1, .depthwise = true}},
       {{1, 6, 6, 3}, {5, 5, 3}, {.pad = 2, .depthwise = true}},
+      {{1, 6, 5, 2}, {3, 3, 3, 2}, {.stride = 2, .same = true}},
+      {{1, 7, 6, 3}, {5, 5, 3}, {.stride = 2, .depthwise = true, .same = true}},
   };
   for (const Case& test : cases) {
     EXPECT_LT(gradient_error([&](const auto& v) { return conv2d(test.p, v[0], v[1]); },
@@ -116,6 +135,20 @@ TEST(Gradients, NormAct) {
   }
 }
 
+TEST(Gradients, NormWithASmoothActivation) {
+  for (Activation kind : {Activation::silu, Activation::hardswish}) {
+    NormParams p;
+    p.activation = kind;
+    Tensor running_mean = filled(0, {3}), running_var = filled(1, {3});
+    auto f = [&](const std::vector<Var>& v) { return norm_act(p, v[0], v[1], v[2], Var(), running_mean, running_var); };
+    const std::vector<Tensor> inputs = {normal({2, 3, 3, 3}, 1), normal({3}, 2), normal({3}, 3, 2)};
+    EXPECT_LT(gradient_error(f, inputs, 1e-6), kBound) << "activation " << int(kind);
+    const Var residual(inputs[0]);
+    EXPECT_THROW(norm_act(p, Var(inputs[0]), Var(inputs[1]), Var(inputs[2]), residual, running_mean, running_var),
+                 Error);
+  }
+}
+
 TEST(Gradients, NormActUpdatesTheRunningStatistics) {
   const Tensor x = normal({50, 2}, 1, 3);
   Tensor running_mean = filled(1, {2}), running_var = filled(2, {2});
@@ -136,12 +169,51 @@ TEST(Gradients, MaxPool) {
   }
 }
 
+TEST(Gradients, AvgPool) {
+  for (const PoolParams& p : {PoolParams{2, 2, 0}, PoolParams{3, 2, 1}, PoolParams{3, 1, 1}, PoolParams{1, 2, 0}}) {
+    EXPECT_LT(gradient_error([&](const auto& v) { return avg_pool(p, v[0]); }, {normal({2, 5, 6, 3}, 1)}), kBound);
+  }
+  EXPECT_THROW(avg_pool({2, 2, 0}, Var(normal({1, 1, 4, 3}, 1))), Error);
+}
+
 TEST(Gradients, MeanOfPositions) {
   EXPECT_LT(gradient_error([](const auto& v) { return mean_hw(v[0]); }, {normal({2, 3, 4, 5}, 1)}), kBound);
 }
 
 TEST(Gradients, ShortcutA) {
   EXPECT_LT(gradient_error([](const auto& v) { return shortcut_a(2, 8, v[0]); }, {normal({2, 5, 4, 4}, 1)}), kBound);
+}
+
+TEST(Gradients, ScaleChannels) {
+  EXPECT_LT(gradient_error([](const auto& v) { return scale_channels(v[0], v[1]); },
+                           {normal({2, 3, 4, 5}, 1), normal({2, 5}, 2)}),
+            kBound);
+  // Squeeze and excitation: the input reaches the factors as well.
+  auto weighted = [](const auto& v) {
+    return scale_channels(v[0], activation(Activation::sigmoid, linear(mean_hw(v[0]), v[1], v[2])));
+  };
+  EXPECT_LT(gradient_error(weighted, {normal({2, 3, 2, 4}, 1), normal({4, 4}, 2), normal({4}, 3)}), kBound);
+  EXPECT_THROW(scale_channels(Var(normal({2, 3, 4, 5}, 1)), Var(normal({2, 4}, 2))), Error);
+}
+
+TEST(Gradients, SlicedJoinedAndShuffledChannels) {
+  EXPECT_LT(gradient_error([](const auto& v) { return slice_channels(v[0], 2, 3); }, {normal({2, 3, 7}, 1)}), kBound);
+  auto joined = [](const auto& v) { return concat_channels({v[0], v[1], v[0]}); };
+  EXPECT_LT(gradient_error(joined, {normal({2, 3, 2, 2}, 1), normal({2, 3, 2, 5}, 2)}), kBound);
+  for (const int64_t groups : {1, 2, 3, 6, 12})
+    EXPECT_LT(gradient_error([&](const auto& v) { return shuffle_channels(v[0], groups); }, {normal({2, 3, 12}, 1)}),
+              kBound);
+  // ShuffleNetV2's unit: one half passes by.
+  auto unit = [](const auto& v) {
+    return shuffle_channels(
+        concat_channels({slice_channels(v[0], 0, 3), linear(slice_channels(v[0], 3, 3), v[1], Var())}), 2);
+  };
+  EXPECT_LT(gradient_error(unit, {normal({5, 6}, 1), normal({3, 3}, 2)}), kBound);
+  const Var x(normal({4, 6}, 1));
+  EXPECT_THROW(slice_channels(x, 4, 3), Error);
+  EXPECT_THROW(shuffle_channels(x, 4), Error);
+  EXPECT_THROW(concat_channels({}), Error);
+  EXPECT_THROW(concat_channels({x, Var(normal({5, 6}, 1))}), Error);
 }
 
 TEST(Gradients, CrossEntropy) {

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "tests/engine/kernel_test.h"
+#include "tests/reference/access.h"
 
 namespace coss::test {
 namespace {
@@ -41,14 +42,10 @@ class ConvRows : public testing::TestWithParam<DType> {
 INSTANTIATE_TEST_SUITE_P(DTypes, ConvRows, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& test) { return name_of(test.param); });
 
-double activated(Activation activation, double z) {
-  if (activation == Activation::none) return z;
-  return std::min(std::max(z, 0.0), activation == Activation::relu6 ? 6.0 : HUGE_VAL);
-}
-
 TEST_P(ConvRows, BiasResidualActivation) {
   for (const Sizes& size : kSizes) {
-    for (Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+    for (Activation activation :
+         {Activation::none, Activation::relu, Activation::relu6, Activation::silu, Activation::hardswish}) {
       for (bool with_residual : {false, true}) {
         Matrix y(size.rows, size.width, GetParam(), size.offset, 1);
         Matrix residual(size.rows, size.width, GetParam(), size.offset, 2);
@@ -61,7 +58,7 @@ TEST_P(ConvRows, BiasResidualActivation) {
         const std::vector<double> after = y.view.to_doubles();
         for (size_t i = 0; i < after.size(); ++i) {
           const double z = before[i] + b[i % b.size()] + (with_residual ? added[i] : 0);
-          ASSERT_NEAR(after[i], activated(activation, z), unit(GetParam()) * (1 + std::abs(z)))
+          ASSERT_NEAR(after[i], reference::activate(activation, z), unit(GetParam()) * (1 + std::abs(z)))
               << size.rows << "x" << size.width << " at " << i;
         }
         for (size_t i = 0; i < size_t(size.offset); ++i) ASSERT_EQ(y.storage.to_doubles()[i], around[i]);

@@ -51,6 +51,7 @@ TEST(ConvKeys, EveryNumberCounts) {
   changed([](ConvKey& key) { key.tf32 = true; });
   changed([](ConvKey& key) { key.activation = Activation::relu6; });
   changed([](ConvKey& key) { key.residual = true; });
+  changed([](ConvKey& key) { key.params.same = true; });
   std::set<std::string> texts;
   std::set<size_t> hashes;
   for (const ConvKey& key : keys) {
@@ -134,6 +135,8 @@ const char* const kH200 = R"({"descriptorType":38,"maxGridSize":[2147483647,6553
 struct Layer {
   int64_t size, c, k, r, stride;
   int64_t groups = 1, dilation = 1, pad = -1;  // -1: half the window
+  Activation activation = Activation::relu;
+  bool same = false;
 };
 
 // The different convolutions of the models: ResNet-18 to -152 and MobileNetV2's dense ones at 224 pixels, the CIFAR
@@ -173,6 +176,18 @@ std::vector<Layer> layers_of_models() {
                                {14, 32, 32, 3, 1, 4},
                                {8, 24, 48, 3, 2, 3},
                                {5, 12, 24, 1, 1, 3}});
+  // EfficientNet and MobileNetV3: stems as PyTorch and as TensorFlow pads them, of an even and an odd size; expanding,
+  // projecting and last layers; and a padding that is only behind elsewhere.
+  for (Activation activation : {Activation::silu, Activation::hardswish}) {
+    for (bool same : {false, true}) {
+      layers.push_back({224, 3, 32, 3, 2, 1, 1, -1, activation, same});
+      layers.push_back({225, 3, 48, 3, 2, 1, 1, -1, activation, same});
+      layers.push_back({28, 32, 64, 3, 2, 1, 1, -1, activation, same});
+      layers.push_back({14, 80, 480, 1, 1, 1, 1, -1, activation, same});
+    }
+    layers.push_back({112, 16, 96, 1, 1, 1, 1, -1, activation});
+    layers.push_back({7, 320, 1280, 1, 1, 1, 1, -1, activation});
+  }
   return layers;
 }
 
@@ -219,12 +234,13 @@ TEST_F(ConvPlans, HaveAnEngineOnAnH200) {
                     .pad = layer.pad < 0 ? layer.r / 2 : layer.pad,
                     .dilation = layer.dilation,
                     .groups = layer.groups,
-                    .depthwise = false};
+                    .depthwise = false,
+                    .same = layer.same};
       key.dtype = compute.dtype;
       key.tf32 = compute.tf32;
       for (ConvKind kind : {ConvKind::forward, ConvKind::bias_act, ConvKind::dgrad, ConvKind::wgrad}) {
         key.kind = kind;
-        key.activation = kind == ConvKind::bias_act ? Activation::relu : Activation::none;
+        key.activation = kind == ConvKind::bias_act ? layer.activation : Activation::none;
         for (bool residual : {false, true}) {
           if (residual && kind != ConvKind::bias_act) continue;
           key.residual = residual;
@@ -269,6 +285,26 @@ TEST_F(ConvPlans, FullPrecisionTakesNoTensorCores) {
   const auto rounded = ConvGraph::make(target_, key, Route::plain, problem);
   ASSERT_TRUE(exact && rounded) << problem;
   EXPECT_LT(exact->count(), rounded->count());
+}
+
+TEST_F(ConvPlans, AttentionHasAnEngine) {
+  ConvGraph::Target target = target_;
+  target.sm_version = 90;
+  for (int64_t tokens : {197, 50}) {
+    for (int64_t heads : {6, 12}) {
+      for (int64_t channels : {64, 32}) {
+        for (DType dtype : {DType::bf16, DType::f16}) {
+          for (bool backward : {false, true}) {
+            const cuda::AttentionShape shape{64, tokens, tokens, heads, channels, dtype};
+            std::string problem;
+            EXPECT_TRUE(cuda::AttentionPlan::make(target, shape, backward, /*build=*/false, problem))
+                << tokens << " tokens, " << heads << " heads of " << channels << ", " << name_of(dtype)
+                << (backward ? ", backward: " : ", forward: ") << problem;
+          }
+        }
+      }
+    }
+  }
 }
 
 #endif

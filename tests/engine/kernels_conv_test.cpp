@@ -24,6 +24,11 @@ ConvParams depthwise(int64_t stride, int64_t pad, int64_t dilation = 1) {
   return {.stride = stride, .pad = pad, .dilation = dilation, .groups = 1, .depthwise = true};
 }
 
+// As TensorFlow pads, the odd zero behind.
+ConvParams same(int64_t stride, bool depthwise, int64_t groups = 1, int64_t dilation = 1) {
+  return {.stride = stride, .dilation = dilation, .groups = groups, .depthwise = depthwise, .same = true};
+}
+
 const ConvCase kCases[] = {
     {"k1", {2, 7, 7, 32}, 48, 1, conv(1, 0)},
     {"k1_stride2", {2, 8, 8, 32}, 64, 1, conv(2, 0)},
@@ -61,6 +66,18 @@ const ConvCase kCases[] = {
     {"depthwise_k1_stride2", {2, 5, 6, 16}, 16, 1, depthwise(2, 0)},
     {"depthwise_one_pixel", {3, 1, 1, 16}, 16, 3, depthwise(1, 1)},
     {"depthwise_many_rows", {3, 33, 45, 136}, 136, 3, depthwise(1, 1)},
+    {"same_k1_stride2", {2, 7, 8, 16}, 16, 1, same(2, false)},
+    {"same_k3", {2, 9, 8, 16}, 32, 3, same(1, false)},
+    {"same_k3_stride2", {2, 8, 9, 16}, 32, 3, same(2, false)},
+    {"same_k3_stride2_stem", {2, 24, 23, 3}, 32, 3, same(2, false)},
+    {"same_k2", {1, 6, 7, 16}, 16, 2, same(1, false)},
+    {"same_k3_stride4", {1, 9, 10, 5}, 7, 3, same(4, false)},
+    {"same_k3_dilation2", {1, 9, 8, 16}, 16, 3, same(1, false, 1, 2)},
+    {"same_grouped_stride2", {2, 8, 7, 24}, 48, 3, same(2, false, 3)},
+    {"same_depthwise_k3", {2, 7, 6, 24}, 24, 3, same(1, true)},
+    {"same_depthwise_k3_stride2", {2, 14, 15, 40}, 40, 3, same(2, true)},
+    {"same_depthwise_k5_stride2", {2, 12, 13, 24}, 24, 5, same(2, true)},
+    {"same_depthwise_k5_small", {2, 2, 3, 13}, 13, 5, same(2, true)},
     {"depthwise_many_rows_stride2", {4, 70, 45, 136}, 136, 3, depthwise(2, 1)},
 };
 
@@ -103,7 +120,8 @@ TEST_P(Conv, ForwardReadsNewValuesOfAReusedWeight) {
 }
 
 TEST_P(Conv, BiasResidualActivation) {
-  for (Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+  for (Activation activation :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::silu, Activation::hardswish}) {
     for (bool with_residual : {false, true}) {
       SCOPED_TRACE(testing::Message() << "activation " << int(activation) << " residual " << with_residual);
       Twin bias = normal({case_.k}, accumulator(), 4, 2), y = output(case_.y(), compute());

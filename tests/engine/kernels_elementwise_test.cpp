@@ -127,6 +127,44 @@ TEST_P(Elementwise, Activations) {
   }
 }
 
+TEST_P(Elementwise, SmoothActivations) {
+  for (Activation kind : {Activation::silu, Activation::hardswish, Activation::sigmoid, Activation::hardsigmoid,
+                          Activation::gelu, Activation::quick_gelu}) {
+    SCOPED_TRACE(testing::Message() << "activation " << int(kind));
+    // Beside the usual values: zero, the kinks, both tails, and where a bare exponential would overflow.
+    std::vector<double> values = random_tensor({kCount}, DType::f64, Device::reference, 1, 3).to_doubles();
+    for (const double value : {0.0, -3.0, 3.0, 1e-6, -8.0, 8.0, -90.0, 90.0, -1e4, 1e4})
+      values[values.size() / 2 + size_t(std::abs(value)) % 97 + (value < 0)] = value;
+    Twin x = twin(values, {kCount}, compute()), y = output({kCount}, compute());
+    Twin dy = normal({kCount}, compute(), 2), dx = output({kCount}, compute());
+    both([&](const Kernels& k, Context& c, int side) {
+      k.activation_forward(c, kind, x[side], y[side]);
+      k.activation_backward(c, kind, x[side], dy[side], dx[side]);
+      k.activation_backward(c, kind, x[side], dy[side], dy[side]);
+      k.activation_forward(c, kind, x[side], x[side]);
+    });
+    expect_close(y);
+    expect_close(dx);
+    EXPECT_EQ(dy[0].to_doubles(), dx[0].to_doubles());
+    EXPECT_EQ(x[0].to_doubles(), y[0].to_doubles());
+  }
+}
+
+// The tails have their own size, which the large values of a common norm would hide.
+TEST_P(Elementwise, SmoothActivationsKeepTheirTails) {
+  if (compute() != DType::f32) GTEST_SKIP() << "16-bit results are compared above";
+  for (Activation kind : {Activation::silu, Activation::sigmoid, Activation::gelu, Activation::quick_gelu}) {
+    for (const double centre : {-5.0, -2.0, 0.0, 0.01, 2.0}) {
+      SCOPED_TRACE(testing::Message() << "activation " << int(kind) << " around " << centre);
+      std::vector<double> values;
+      for (int i = 0; i < 1000; ++i) values.push_back(centre + 0.001 * i * std::max(0.01, std::abs(centre)));
+      Twin x = twin(values, {1000}, compute()), y = output({1000}, compute());
+      both([&](const Kernels& k, Context& c, int side) { k.activation_forward(c, kind, x[side], y[side]); });
+      expect_close(y);
+    }
+  }
+}
+
 TEST_P(Elementwise, DropoutDrawsTheSameMaskTwiceAndOnEveryDevice) {
   const DropoutParams p{.rate = 0.3f, .seed = 11, .layer = 2};
   Twin step = constant(5, {1}, DType::i64), x = normal({kCount}, compute(), 1), y = output({kCount}, compute());
@@ -145,6 +183,26 @@ TEST_P(Elementwise, DropoutDrawsTheSameMaskTwiceAndOnEveryDevice) {
   }
   // Standard deviation of the mean: sqrt(0.3 / 0.7 / 40003) = 0.0033; bf16 rounds 1 / 0.7 by 0.002.
   EXPECT_NEAR(sum / double(kCount), 1, 0.015);
+}
+
+// Drop path: the elements of an image share their draw, which is that of a dropout over the images.
+TEST_P(Elementwise, DropoutOfGroups) {
+  for (const int64_t group : {2, 7, 64, 1250}) {
+    const int64_t groups = 40, count = groups * group - 1;  // the last one is short
+    const DropoutParams one{.rate = 0.3f, .seed = 11, .layer = 2},
+        p{.rate = 0.3f, .seed = 11, .layer = 2, .group = group};
+    Twin step = constant(5, {1}, DType::i64), x = normal({count}, compute(), 1), y = output({count}, compute());
+    Twin dx = output({count}, compute()), ones = constant(1, {groups}, compute()), mask = output({groups}, compute());
+    both([&](const Kernels& k, Context& c, int side) {
+      k.dropout_forward(c, p, step[side], x[side], y[side]);
+      k.dropout_backward(c, p, step[side], x[side], dx[side]);
+      k.dropout_forward(c, one, step[side], ones[side], mask[side]);
+    });
+    expect_close(y);
+    EXPECT_EQ(y[0].to_doubles(), dx[0].to_doubles());
+    const std::vector<double> values = y[0].to_doubles(), kept = mask[0].to_doubles();
+    for (size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i] == 0, kept[i / size_t(group)] == 0) << i;
+  }
 }
 
 TEST_P(Elementwise, DropoutMasksDifferByStepLayerAndSeed) {

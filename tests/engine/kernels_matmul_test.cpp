@@ -98,7 +98,8 @@ TEST_P(Matmul, BetaAddsToTheOutput) {
 }
 
 TEST_P(Matmul, BiasAndActivation) {
-  for (Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+  for (Activation activation :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::gelu, Activation::quick_gelu}) {
     for (bool with_bias : {false, true}) {
       Twin a = normal({33, 20}, compute(), 1), b = normal({13, 20}, compute(), 2), y = output({33, 13}, compute());
       Twin bias = with_bias ? normal({13}, accumulator(), 3, 3) : Twin();

@@ -17,6 +17,7 @@ std::vector<NormCase> norm_cases() {
     for (Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
       for (bool residual : {false, true}) cases.push_back({shape, activation, residual});
     }
+    for (Activation activation : {Activation::silu, Activation::hardswish}) cases.push_back({shape, activation, false});
   }
   return cases;
 }
@@ -35,7 +36,8 @@ TEST_P(Norm, ForwardAndBackward) {
     Twin beta = normal(channels, accumulator(), 3, 2), residual = test.residual ? normal(shape, compute(), 4) : Twin();
     Twin running_mean = normal(channels, accumulator(), 5), running_var = constant(1.5, channels, accumulator());
     Twin y = output(shape, compute()), mean = output(channels, accumulator()), rstd = output(channels, accumulator());
-    Twin mask = test.activation == Activation::none ? Twin() : output(bits, DType::u8);
+    const bool masked = test.activation != Activation::none && clips(test.activation);
+    Twin mask = masked ? output(bits, DType::u8) : Twin();
     both([&](const Kernels& k, Context& c, int side) {
       k.norm_act_forward(c, p, x[side], gamma[side], beta[side], residual[side], running_mean[side], running_var[side],
                          y[side], mean[side], rstd[side], mask[side]);
@@ -58,8 +60,8 @@ TEST_P(Norm, ForwardAndBackward) {
       mask[1] = Tensor::from(tested, bits, Device::reference);
     }
     both([&](const Kernels& k, Context& c, int side) {
-      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], mean[side], rstd[side], dy[side], dx[side],
-                          dresidual[side], dgamma[side], dbeta[side]);
+      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], beta[side], mean[side], rstd[side], dy[side],
+                          dx[side], dresidual[side], dgamma[side], dbeta[side]);
     });
     expect_close(dx);
     expect_close(dgamma);
@@ -70,8 +72,8 @@ TEST_P(Norm, ForwardAndBackward) {
     Twin no_residual, dgamma_again = constant(0, channels, accumulator()), dbeta_again = dgamma_again;
     dbeta_again = constant(0, channels, accumulator());
     both([&](const Kernels& k, Context& c, int side) {
-      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], mean[side], rstd[side], dy[side], dy[side],
-                          no_residual[side], dgamma_again[side], dbeta_again[side]);
+      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], beta[side], mean[side], rstd[side], dy[side],
+                          dy[side], no_residual[side], dgamma_again[side], dbeta_again[side]);
     });
     EXPECT_EQ(dy[0].to_doubles(), dx[0].to_doubles());
   }
@@ -119,8 +121,8 @@ TEST_P(Norm, ManyRowsAndViewsAnywhere) {
     Twin dresidual = placed(output(shape, compute()));
     Twin dgamma = constant(0, channels, accumulator()), dbeta = constant(0, channels, accumulator());
     both([&](const Kernels& k, Context& c, int side) {
-      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], mean[side], rstd[side], dy[side], dx[side],
-                          dresidual[side], dgamma[side], dbeta[side]);
+      k.norm_act_backward(c, p, x[side], mask[side], gamma[side], beta[side], mean[side], rstd[side], dy[side],
+                          dx[side], dresidual[side], dgamma[side], dbeta[side]);
     });
     expect_close(dx);
     expect_close(dresidual);

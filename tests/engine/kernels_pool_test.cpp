@@ -71,6 +71,29 @@ TEST_P(Pooling, MaxPoolOfNanAndInfinity) {
   }
 }
 
+TEST_P(Pooling, AvgPool) {
+  struct Case {
+    Shape x;
+    PoolParams p;
+  };
+  for (const Case& test :
+       {Case{{2, 8, 8, 64}, {2, 2, 0}}, Case{{1, 7, 9, 13}, {2, 2, 0}}, Case{{2, 7, 6, 24}, {3, 2, 1}},
+        Case{{1, 5, 5, 3}, {3, 1, 1}}, Case{{3, 8, 8, 72}, {8, 8, 0}}, Case{{2, 9, 10, 16}, {4, 4, 0}},
+        Case{{1, 6, 7, 11}, {1, 2, 0}}, Case{{2, 7, 7, 8}, {2, 3, 1}}, Case{{4, 21, 20, 136}, {3, 2, 1}},
+        Case{{1, 1, 1, 5}, {2, 2, 1}}}) {
+    SCOPED_TRACE(test.x.str());
+    const Shape out{test.x[0], test.p.out_size(test.x[1]), test.p.out_size(test.x[2]), test.x[3]};
+    Twin x = normal(test.x, compute(), 1), y = output(out, compute());
+    Twin dy = normal(out, compute(), 2), dx = output(test.x, compute());
+    both([&](const Kernels& k, Context& c, int side) {
+      k.avg_pool_forward(c, test.p, x[side], y[side]);
+      k.avg_pool_backward(c, test.p, dy[side], dx[side]);
+    });
+    expect_close(y);
+    expect_close(dx);
+  }
+}
+
 // Views that begin between the boundaries of vectors.
 TEST_P(Pooling, ViewsBeginAnywhere) {
   const Shape shape{8, 7, 6, 16}, out{8, 4, 3, 16}, wide{8, 4, 3, 32};

@@ -2,6 +2,7 @@
 #include "engine/cuda/matmul_epilogue.h"
 
 #include "tests/engine/kernel_test.h"
+#include "tests/reference/access.h"
 
 namespace coss::test {
 
@@ -15,7 +16,8 @@ TEST_P(MatmulEpilogue, BiasActivationAndAccumulation) {
     int64_t rows, columns, offset;
   };
   for (const Case& c : {Case{5, 24, 0}, Case{40, 13, 0}, Case{3, 16, 3}, Case{1, 1, 0}}) {
-    for (Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+    for (Activation activation :
+         {Activation::none, Activation::relu, Activation::relu6, Activation::gelu, Activation::quick_gelu}) {
       for (float beta : {0.0f, 1.0f}) {
         for (bool with_bias : {false, true}) {
           for (bool in_place : {false, true}) {
@@ -32,10 +34,8 @@ TEST_P(MatmulEpilogue, BiasActivationAndAccumulation) {
                                   in_place ? nullptr : x.data<float>() + c.offset, with_bias ? bias : Tensor(), y);
             std::vector<double> expected;
             for (int64_t i = 0; i < count; ++i) {
-              double z = product[size_t(i)] + (with_bias ? added[size_t(i % c.columns)] : 0);
-              if (activation != Activation::none) z = std::max(z, 0.0);
-              if (activation == Activation::relu6) z = std::min(z, 6.0);
-              expected.push_back(z + beta * old[size_t(i)]);
+              const double z = product[size_t(i)] + (with_bias ? added[size_t(i % c.columns)] : 0);
+              expected.push_back(reference::activate(activation, z) + beta * old[size_t(i)]);
             }
             // Of few elements the rounding of one may be the greatest there is: 2^-22 in f16.
             EXPECT_LE(normalised_error(y.to_doubles(), expected), 3 * bound(compute()));

@@ -11,10 +11,12 @@ using cuda::ConvKey;
 
 struct Stem {
   int64_t n, h, w, c, k, r, pad;
+  bool same = false;
 };
-const Stem kStems[] = {{2, 14, 14, 3, 16, 7, 3}, {2, 10, 12, 3, 8, 3, 1}, {1, 9, 11, 3, 8, 7, 3},
-                       {2, 9, 7, 1, 8, 3, 0},    {1, 8, 8, 4, 8, 2, 0},   {1, 11, 13, 2, 8, 5, 2},
-                       {1, 7, 280, 3, 8, 3, 1},  {2, 6, 6, 3, 8, 1, 0}};
+const Stem kStems[] = {{2, 14, 14, 3, 16, 7, 3},     {2, 10, 12, 3, 8, 3, 1},      {1, 9, 11, 3, 8, 7, 3},
+                       {2, 9, 7, 1, 8, 3, 0},        {1, 8, 8, 4, 8, 2, 0},        {1, 11, 13, 2, 8, 5, 2},
+                       {1, 7, 280, 3, 8, 3, 1},      {2, 6, 6, 3, 8, 1, 0},        {2, 14, 10, 3, 8, 3, 0, true},
+                       {1, 9, 12, 3, 8, 3, 0, true}, {1, 11, 8, 3, 8, 5, 0, true}, {1, 10, 7, 2, 8, 7, 0, true}};
 
 class StemFold : public KernelTest {
  protected:
@@ -23,7 +25,7 @@ class StemFold : public KernelTest {
   }
   ConvKey key_of(const Stem& stem) const {
     ConvKey key{.n = stem.n, .h = stem.h, .w = stem.w, .c = stem.c, .k = stem.k, .r = stem.r, .s = stem.r};
-    key.params = {.stride = 2, .pad = stem.pad};
+    key.params = {.stride = 2, .pad = stem.pad, .same = stem.same};
     key.dtype = compute();
     return key;
   }
@@ -35,8 +37,8 @@ INSTANTIATE_TEST_SUITE_P(Backends, StemFold, testing::ValuesIn(backends()),
 TEST_P(StemFold, IsTheSameConvolution) {
   Context& ctx = context(Device::cuda);
   for (const Stem& stem : kStems) {
-    SCOPED_TRACE(testing::Message() << stem.h << "x" << stem.w << " c" << stem.c << " r" << stem.r << " pad"
-                                    << stem.pad);
+    SCOPED_TRACE(testing::Message() << stem.h << "x" << stem.w << " c" << stem.c << " r" << stem.r << " pad" << stem.pad
+                                    << (stem.same ? " same" : ""));
     const ConvKey key = key_of(stem), folded = key.folded();
     ASSERT_TRUE(key.foldable());
     EXPECT_EQ(folded.p(), key.p());

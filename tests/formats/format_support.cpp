@@ -3,9 +3,14 @@
 
 #include <zip.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
+#include <sstream>
+
+#include "formats/layouts.h"
 
 namespace coss::test {
 
@@ -77,6 +82,49 @@ std::string little(uint64_t value, int bytes) {
   std::string out;
   for (int i = 0; i < bytes; ++i) out += char(uint8_t(value >> (8 * i)));
   return out;
+}
+
+namespace {
+
+class Hollow : public StorageReader {
+ public:
+  void read(int64_t, int64_t, uint8_t* out, int64_t bytes) const override { std::fill(out, out + bytes, uint8_t(0)); }
+  bool big_endian(int64_t) const override { return false; }
+};
+
+}  // namespace
+
+TensorFile hollow_file(const Named& tensors) {
+  TensorFileParts parts{"hollow", "test", {}, {}, std::make_shared<Hollow>()};
+  for (const auto& [name, shape] : tensors) {
+    parts.tensors.push_back({name, FileDType::f32, shape, 0, 0, std::vector<int64_t>(shape.size(), 0)});
+  }
+  return TensorFile(std::move(parts));
+}
+
+Named read_manifest(const std::string& path) {
+  Named tensors;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    std::string name, dtype, dims;
+    std::getline(fields, name, '\t');
+    std::getline(fields, dtype, '\t');
+    std::getline(fields, dims);
+    std::vector<int64_t> shape;
+    std::istringstream sizes(dims);
+    for (std::string size; std::getline(sizes, size, 'x');) shape.push_back(std::stoll(size));
+    tensors.emplace_back(name, shape);
+  }
+  return tensors;
+}
+
+std::vector<WantedTensor> wanted_from(const Named& manifest) {
+  std::vector<WantedTensor> wanted;
+  for (const auto& [name, shape] : manifest) {
+    if (!is_batch_counter(name)) wanted.push_back({name, shape});
+  }
+  return wanted;
 }
 
 }  // namespace coss::test

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "formats/name_rules.h"
 #include "formats/tensor_file.h"
 
 namespace coss::test {
@@ -30,6 +31,14 @@ void expect_contains(const std::string& text, const std::string& part);
 
 // Little-endian bytes.
 std::string little(uint64_t value, int bytes);
+
+using Named = std::vector<std::pair<std::string, std::vector<int64_t>>>;
+// A file that claims to hold these tensors: names and shapes are what detection sees.
+TensorFile hollow_file(const Named& tensors);
+// "name<TAB>dtype<TAB>64x3x7x7" per line.
+Named read_manifest(const std::string& path);
+// All of it but the counters of batches.
+std::vector<WantedTensor> wanted_from(const Named& manifest);
 
 }  // namespace coss::test
 

@@ -35,14 +35,15 @@ class ConvNormTest : public testing::TestWithParam<Case> {
     for (const Params::Entry& entry : params.entries()) values.push_back(params.master(entry).to_doubles());
     const Tensor w64 = convert(params.master(params.entries()[0]), DType::f64, Device::reference);
     std::vector<double> y = conv2d(o.conv, Var(x64), Var(w64)).value.to_doubles();
-    const std::vector<double> add = residual.to_doubles();
+    const std::vector<double> add = residual.empty() ? std::vector<double>(y.size(), 0.0) : residual.to_doubles();
     const size_t channels = size_t(o.out);
     for (size_t i = 0; i < y.size(); ++i) {
       const size_t c = i % channels;
       const double scale = values[1][c] / std::sqrt(values[4][c] + double(o.norm.eps));
-      y[i] = std::max((y[i] - values[3][c]) * scale + values[2][c] + add[i], 0.0);
+      y[i] = (y[i] - values[3][c]) * scale + values[2][c] + add[i];
     }
-    return y;
+    const Tensor sum = make_tensor(y, {int64_t(y.size())}, DType::f64, Device::reference);
+    return activation(o.norm.activation, Var(sum)).value.to_doubles();
   }
 };
 
@@ -70,6 +71,29 @@ TEST_P(ConvNormTest, EvalIsTheFormulaWithRunningStatistics) {
     kernels(c.device).cast(context(c.device), drawn, params.weights().value);
     params.refresh_compute();
     EXPECT_LT(error(), c.tolerance);
+  }
+}
+
+TEST_P(ConvNormTest, SmoothActivationsAndSamePadding) {
+  const Case& c = GetParam();
+  for (const Activation kind : {Activation::silu, Activation::hardswish}) {
+    for (const bool depthwise : {false, true}) {
+      Params params;
+      ConvNormOptions o = options(depthwise);
+      o.conv = {.stride = 2, .depthwise = depthwise, .same = true};
+      o.norm.activation = kind;
+      ConvNorm layer(Scope(params), "conv", "bn", o);
+      params.allocate(c.device, c.dtype, 3);
+      Var x(random_tensor({4, 6, 7, 8}, c.dtype, c.device, 1), std::make_shared<Grad>());
+      const Tensor labels = Tensor::from(std::vector<int32_t>{0, 1, 2, 3}, {4}, c.device);
+      Tape tape;
+      const Var y = layer(x, Mode::train);
+      EXPECT_EQ(y.shape(), (Shape{4, 3, 4, o.out}));
+      tape.backward(cross_entropy(mean_hw(y), labels));
+      EXPECT_EQ(x.grad->value.shape(), x.shape());
+      const Tensor folded = layer(x, Mode::eval).value;
+      EXPECT_LT(normalised_error(folded.to_doubles(), expected(params, o, x.value, Tensor())), c.tolerance);
+    }
   }
 }
 

@@ -19,7 +19,9 @@ class Toy : public Network {
     feature_width = width;
     classes = 4;
   }
-  Var features(const Var& images, Mode, std::vector<Var>*) override { return features_(mean_hw(images)); }
+  Var features(const Var& images, Mode, const Tensor&, std::vector<Var>*) override {
+    return features_(mean_hw(images));
+  }
   Var logits(const Var& features, Mode, const Tensor&) override { return classifier_(features); }
   int64_t macs(int64_t) const override { return 3 * feature_width + 4 * feature_width; }
 

@@ -5,6 +5,7 @@
 
 #include "autograd/ops.h"
 #include "models/network.h"
+#include "tests/models/model_goldens.h"
 #include "tests/support/golden_file.h"
 #include "tests/support/support.h"
 
@@ -35,44 +36,12 @@ double error(const std::vector<double>& got, const std::string& key) {
   return normalised_error(got, goldens().values(key));
 }
 
-// The columns that the goldens keep: at most 64, evenly spread.
-std::vector<double> thinned(const Var& rows) {
-  const std::vector<double> values = rows.value.to_doubles();
-  const size_t width = size_t(rows.shape()[1]), step = (width + 63) / 64;
-  std::vector<double> kept;
-  for (size_t row = 0; row < values.size(); row += width)
-    for (size_t column = 0; column < width; column += step) kept.push_back(values[row + column]);
-  return kept;
-}
-
-// Mean and root mean square of each stage.
-std::vector<double> summary(const std::vector<Var>& stages) {
-  std::vector<double> rows;
-  for (const Var& stage : stages) {
-    double sum = 0, squares = 0;
-    for (const double value : stage.value.to_doubles()) sum += value, squares += value * value;
-    const double count = double(stage.value.numel());
-    rows.insert(rows.end(), {sum / count, std::sqrt(squares / count)});
-  }
-  return rows;
-}
-
-// sum(x * weights) as an operation.
-Var weighted_sum(const Var& x, const Tensor& weights) {
-  const std::vector<double> a = x.value.to_doubles(), b = weights.to_doubles();
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  Var loss = make_output(make_tensor({sum}, {1}, accumulator_of(x.value.dtype()), x.value.device()), {&x});
-  Tape::active()->record(loss, [x, weights](const Tensor&) { accumulate(x, weights); });
-  return loss;
-}
-
 void expect_eval(const std::string& name, Device device, DType dtype, double bound) {
   SCOPED_TRACE(name + " " + name_of(device));
   Built built(name, device, dtype, Mode::eval);
   std::vector<Var> stages;
   const Var images(golden_images("images", 2, built.size, 0, dtype, device));
-  const Var features = built.network->features(images, Mode::eval, &stages);
+  const Var features = built.network->features(images, Mode::eval, {}, &stages);
   const Var logits = built.network->logits(features, Mode::eval);
   EXPECT_LT(error(thinned(features), built.key + "eval/features"), bound);
   EXPECT_LT(error(thinned(logits), built.key + "eval/logits"), bound);

@@ -17,6 +17,40 @@ TEST(Models, ParametersAreThoseOfThePublishedNetworks) {
                                                  {"resnet101", 44'549'160},
                                                  {"resnet152", 60'192'808},
                                                  {"mobilenet_v2", 3'504'872},
+                                                 {"efficientnet_v2_s", 21'458'488},
+                                                 {"efficientnet_v2_m", 54'139'356},
+                                                 {"efficientnet_v2_l", 118'515'272},
+                                                 {"squeezenet1_1", 722'496},
+                                                 {"efficientnet_b0", 5'288'548},
+                                                 {"efficientnet_b1", 7'794'184},
+                                                 {"efficientnet_b2", 9'109'994},
+                                                 {"efficientnet_b3", 12'233'232},
+                                                 {"efficientnet_b4", 19'341'616},
+                                                 {"efficientnet_b5", 30'389'784},
+                                                 {"efficientnet_b6", 43'040'704},
+                                                 {"efficientnet_b7", 66'347'960},
+                                                 {"mobilenet_v3_small", 2'542'856},
+                                                 {"mobilenet_v3_large", 5'483'032},
+                                                 {"shufflenet_v2_x0_5", 1'366'792},
+                                                 {"shufflenet_v2_x1_0", 2'278'604},
+                                                 {"shufflenet_v2_x1_5", 3'503'624},
+                                                 {"shufflenet_v2_x2_0", 7'393'996},
+                                                 {"tf_efficientnet_b0", 5'288'548},
+                                                 {"tf_efficientnet_b1", 7'794'184},
+                                                 {"tf_efficientnet_b2", 9'109'994},
+                                                 {"tf_efficientnet_b3", 12'233'232},
+                                                 {"tf_efficientnet_b4", 19'341'616},
+                                                 {"tf_efficientnet_b5", 30'389'784},
+                                                 {"tf_efficientnet_b6", 43'040'704},
+                                                 {"tf_efficientnet_b7", 66'347'960},
+                                                 {"mobilenetv3_small_100", 2'542'856},
+                                                 {"mobilenetv3_large_100", 5'483'032},
+                                                 {"mobilenet_v3_small_dli14", 2'542'856},
+                                                 {"mobilenet_v3_large_dli14", 5'483'032},
+                                                 {"shufflenet_v1", 1'865'728},
+                                                 {"shufflenet_v1_cifar", 949'258},
+                                                 {"shufflenet_v2_cifar", 1'355'528},
+                                                 {"mobilenet_v2_cifar", 812'836},
                                                  {"wide_resnet50_2", 68'883'240},
                                                  {"wide_resnet101_2", 126'886'696},
                                                  {"resnext50_32x4d", 25'028'904},
@@ -46,7 +80,22 @@ TEST(Models, ParametersAreThoseOfThePublishedNetworks) {
                                                  {"wrn_40_1", 569'780},
                                                  {"wrn_40_2", 2'255'156},
                                                  {"vgg8_cifar", 3'965'028},
-                                                 {"vgg13_cifar", 9'462'180}};
+                                                 {"vgg13_cifar", 9'462'180},
+                                                 {"vit_tiny_patch16_224", 5'717'416},
+                                                 {"vit_tiny_patch32_224", 6'131'560},
+                                                 {"vit_small_patch16_224", 22'050'664},
+                                                 {"vit_small_patch32_224", 22'878'952},
+                                                 {"vit_base_patch16_224", 86'567'656},
+                                                 {"vit_base_patch32_224", 88'224'232},
+                                                 {"vit_small_patch8_224", 22'055'272},
+                                                 {"vit_base_patch8_224", 86'576'872},
+                                                 {"vit_small_patch16_224_gap", 22'050'664},
+                                                 {"vit_base_patch16_224_gap", 86'567'656},
+                                                 {"vit_small_patch16_224_mocov3", 22'050'664},
+                                                 {"clip_rn50", 38'316'896},
+                                                 {"clip_rn101", 56'259'936},
+                                                 {"clip_vit_b32", 87'849'216},
+                                                 {"clip_vit_b16", 86'192'640}};
   ASSERT_EQ(models().size(), published.size());
   for (const ModelInfo& model : models()) EXPECT_EQ(cost_of(model).parameters, published.at(model.name)) << model.name;
 }
@@ -80,7 +129,41 @@ TEST(Models, CostsAreThoseOfPytorchsNetworks) {
                                                {"wrn_40_1", 83'286'272},
                                                {"wrn_40_2", 327'610'880},
                                                {"vgg8_cifar", 96'192'512},
-                                               {"vgg13_cifar", 284'936'192}};
+                                               {"vgg13_cifar", 284'936'192},
+                                               {"efficientnet_v2_s", 8'365'617'152},
+                                               {"efficientnet_v2_m", 24'582'460'384},
+                                               {"efficientnet_v2_l", 56'079'699'008},
+                                               {"squeezenet1_1", 262'623'936},
+                                               {"efficientnet_b0", 385'814'752},
+                                               {"efficientnet_b1", 686'802'832},
+                                               {"efficientnet_b2", 1'087'529'456},
+                                               {"efficientnet_b3", 1'827'141'392},
+                                               {"efficientnet_b4", 4'393'771'024},
+                                               {"efficientnet_b5", 10'266'384'752},
+                                               {"efficientnet_b6", 19'067'593'536},
+                                               {"efficientnet_b7", 37'745'884'192},
+                                               {"mobilenet_v3_small", 56'510'400},
+                                               {"mobilenet_v3_large", 216'589'760},
+                                               {"shufflenet_v2_x0_5", 40'476'448},
+                                               {"shufflenet_v2_x1_0", 144'907'992},
+                                               {"shufflenet_v2_x1_5", 295'759'392},
+                                               {"shufflenet_v2_x2_0", 583'253'464},
+                                               {"tf_efficientnet_b0", 385'814'752},
+                                               {"tf_efficientnet_b1", 686'802'832},
+                                               {"tf_efficientnet_b2", 993'561'872},
+                                               {"tf_efficientnet_b3", 1'827'141'392},
+                                               {"tf_efficientnet_b4", 4'393'771'024},
+                                               {"tf_efficientnet_b5", 10'266'384'752},
+                                               {"tf_efficientnet_b6", 19'067'593'536},
+                                               {"tf_efficientnet_b7", 37'745'884'192},
+                                               {"mobilenetv3_small_100", 56'510'400},
+                                               {"mobilenetv3_large_100", 216'589'760},
+                                               {"mobilenet_v3_small_dli14", 56'510'400},
+                                               {"mobilenet_v3_large_dli14", 216'589'760},
+                                               {"shufflenet_v1", 137'460'672},
+                                               {"shufflenet_v1_cifar", 38'691'456},
+                                               {"shufflenet_v2_cifar", 44'504'448},
+                                               {"mobilenet_v2_cifar", 6'523'648}};
   for (const auto& [name, macs] : counted) EXPECT_EQ(cost_of(find_model(name)).macs, macs) << name;
 }
 
@@ -114,15 +197,17 @@ TEST(Models, NamesArePytorchs) {
 }
 
 TEST(Models, ShapesOfFeaturesStagesAndLogits) {
-  for (const char* name : {"resnet18", "resnet50", "resnext50_32x4d", "resnet18_cifar_stem", "resnet20_cifar",
-                           "resnet8x4", "wrn_16_2", "mobilenet_v2"}) {
+  for (const char* name :
+       {"resnet18", "resnet50", "resnext50_32x4d", "resnet18_cifar_stem", "resnet20_cifar", "resnet8x4", "wrn_16_2",
+        "mobilenet_v2", "efficientnet_b0", "tf_efficientnet_b0", "mobilenet_v3_small", "mobilenet_v3_large_dli14",
+        "shufflenet_v1", "shufflenet_v2_x0_5", "shufflenet_v1_cifar", "shufflenet_v2_cifar", "mobilenet_v2_cifar"}) {
     const ModelInfo& model = find_model(name);
     Params params;
     const auto network = model.make(Scope(params), 7);
     params.allocate(Device::cpu, DType::f32, 1, true);
     std::vector<Var> stages;
     const Var images(random_tensor({2, 32, 32, 3}, DType::f32, Device::cpu, 1));
-    const Var features = network->features(images, Mode::eval, &stages);
+    const Var features = network->features(images, Mode::eval, {}, &stages);
     EXPECT_EQ(network->feature_width, model.feature_width);
     EXPECT_EQ(features.shape(), (Shape{2, model.feature_width})) << name;
     EXPECT_EQ(network->logits(features, Mode::eval).shape(), (Shape{2, 7})) << name;
@@ -138,7 +223,7 @@ TEST(Models, VggPoolsOnceMoreAt64Pixels) {
   params.allocate(Device::cpu, DType::f32, 1, true);
   for (const auto& [size, last] : {std::pair(32, 4), std::pair(64, 4)}) {
     std::vector<Var> stages;
-    network->features(Var(random_tensor({1, size, size, 3}, DType::f32, Device::cpu, 1)), Mode::eval, &stages);
+    network->features(Var(random_tensor({1, size, size, 3}, DType::f32, Device::cpu, 1)), Mode::eval, {}, &stages);
     EXPECT_EQ(stages[3].shape()[1], size / 8);
     EXPECT_EQ(stages[4].shape()[1], last);
   }
@@ -148,7 +233,10 @@ TEST(Models, BackbonesHaveNoClassifier) {
   for (const ModelInfo& model : models()) {
     Params with, without;
     const auto complete = model.make(Scope(with), 3), backbone = model.make(Scope(without), 0);
-    EXPECT_EQ(with.count() - without.count(), 3 * (model.feature_width + 1)) << model.name;
+    // MobileNetV3's has a hidden layer.
+    const int64_t width = with.entries()[with.entries().size() - 2].shape.back();
+    const int64_t hidden = width == model.feature_width ? 0 : width * (model.feature_width + 1);
+    EXPECT_EQ(with.count() - without.count(), 3 * (width + 1) + hidden) << model.name;
     EXPECT_THROW(backbone->logits(Var(Tensor({1, model.feature_width}, DType::f32, Device::cpu)), Mode::eval), Error);
   }
 }

@@ -11,13 +11,14 @@ void each_product(const ConvParams& p, const Shape& x, const Shape& w, const Sha
   const int64_t window_h = p.depthwise ? w[0] : w[1], window_w = p.depthwise ? w[1] : w[2];
   const int64_t in_group = p.depthwise ? 1 : w[3];  // input channels that one output channel sees
   const int64_t out_group = p.depthwise ? 1 : w[0] / p.groups;
+  const int64_t pad_h = p.pad_before(x[1], window_h), pad_w = p.pad_before(x[2], window_w);
   for (int64_t n = 0; n < y[0]; ++n) {
     for (int64_t out_h = 0; out_h < y[1]; ++out_h) {
       for (int64_t out_w = 0; out_w < y[2]; ++out_w) {
         for (int64_t r = 0; r < window_h; ++r) {
           for (int64_t s = 0; s < window_w; ++s) {
-            const int64_t in_h = out_h * p.stride - p.pad + r * p.dilation;
-            const int64_t in_w = out_w * p.stride - p.pad + s * p.dilation;
+            const int64_t in_h = out_h * p.stride - pad_h + r * p.dilation;
+            const int64_t in_w = out_w * p.stride - pad_w + s * p.dilation;
             if (in_h < 0 || in_h >= x[1] || in_w < 0 || in_w >= x[2]) continue;
             for (int64_t k = 0; k < y[3]; ++k) {
               for (int64_t c = 0; c < in_group; ++c) {

@@ -35,6 +35,7 @@ void assign(T& element, double value) {
     element = static_cast<T>(value);
 }
 
+// The draw number i of a step.
 bool dropped(const DropoutParams& p, int64_t step, int64_t i) {
   const PhiloxWords words = dropout_words(p.seed, p.layer, step, i / 4);
   return philox_uniform(words.word[i % 4]) < p.rate;
@@ -71,13 +72,14 @@ void activation_forward(Context&, Activation kind, const Tensor& x, Tensor& y) {
   for (int64_t i = 0; i < y.numel(); ++i) out(y)[i] = activate(kind, in(x)[i]);
 }
 
-void activation_backward(Context&, Activation kind, const Tensor& y, const Tensor& dy, Tensor& dx) {
-  for (int64_t i = 0; i < y.numel(); ++i) out(dx)[i] = passes(kind, in(y)[i]) ? in(dy)[i] : 0;
+void activation_backward(Context&, Activation kind, const Tensor& x, const Tensor& dy, Tensor& dx) {
+  for (int64_t i = 0; i < x.numel(); ++i) out(dx)[i] = in(dy)[i] * slope(kind, in(x)[i]);
 }
 
 void dropout_forward(Context&, const DropoutParams& p, const Tensor& step, const Tensor& x, Tensor& y) {
   const int64_t now = step.data<int64_t>()[0];
-  for (int64_t i = 0; i < y.numel(); ++i) out(y)[i] = dropped(p, now, i) ? 0 : in(x)[i] / (1 - double(p.rate));
+  for (int64_t i = 0; i < y.numel(); ++i)
+    out(y)[i] = dropped(p, now, i / p.group) ? 0 : in(x)[i] / (1 - double(p.rate));
 }
 
 void dropout_backward(Context& context, const DropoutParams& p, const Tensor& step, const Tensor& dy, Tensor& dx) {

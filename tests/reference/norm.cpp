@@ -28,12 +28,16 @@ void norm_act_forward(Context&, const NormParams& p, const Tensor& x, const Tens
   }
 }
 
-void norm_act_backward(Context&, const NormParams&, const Tensor& x, const Tensor& mask, const Tensor& gamma,
-                       const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx, Tensor& dresidual,
-                       Tensor& dgamma, Tensor& dbeta) {
+void norm_act_backward(Context&, const NormParams& p, const Tensor& x, const Tensor& mask, const Tensor& gamma,
+                       const Tensor& beta, const Tensor& mean, const Tensor& rstd, const Tensor& dy, Tensor& dx,
+                       Tensor& dresidual, Tensor& dgamma, Tensor& dbeta) {
   const int64_t rows = x.shape().rows(), width = x.shape().back();
   std::vector<double> dz(in(dy), in(dy) + dy.numel());  // gradient before the activation
   for (size_t i = 0; i < dz.size(); ++i) {
+    if (!clips(p.activation)) {
+      const size_t c = i % size_t(width);
+      dz[i] *= slope(p.activation, in(gamma)[c] * (in(x)[i] - in(mean)[c]) * in(rstd)[c] + in(beta)[c]);
+    }
     if (!mask.empty() && !(mask.data<uint8_t>()[i / 8] >> i % 8 & 1)) dz[i] = 0;
   }
   if (!dresidual.empty()) std::copy(dz.begin(), dz.end(), out(dresidual));

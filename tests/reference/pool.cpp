@@ -81,4 +81,32 @@ void shortcut_a_backward(Context&, int64_t stride, int64_t before, const Tensor&
   });
 }
 
+namespace {
+
+// Calls visit(index into x, index into y) for every value of a window that lies inside the image.
+template <class Visit>
+void each_average(const PoolParams& p, const Shape& x, const Shape& y, Visit visit) {
+  each_element(y, [&](int64_t n, int64_t h, int64_t w, int64_t c) {
+    for (int64_t tap = 0; tap < p.window * p.window; ++tap) {
+      const int64_t in_h = h * p.stride - p.pad + tap / p.window, in_w = w * p.stride - p.pad + tap % p.window;
+      if (in_h < 0 || in_h >= x[1] || in_w < 0 || in_w >= x[2]) continue;
+      visit(at(x, n, in_h, in_w, c), at(y, n, h, w, c));
+    }
+  });
+}
+
+}  // namespace
+
+void avg_pool_forward(Context&, const PoolParams& p, const Tensor& x, Tensor& y) {
+  std::fill_n(out(y), y.numel(), 0.0);
+  each_average(p, x.shape(), y.shape(),
+               [&](int64_t from, int64_t to) { out(y)[to] += in(x)[from] / double(p.window * p.window); });
+}
+
+void avg_pool_backward(Context&, const PoolParams& p, const Tensor& dy, Tensor& dx) {
+  std::fill_n(out(dx), dx.numel(), 0.0);
+  each_average(p, dx.shape(), dy.shape(),
+               [&](int64_t to, int64_t from) { out(dx)[to] += in(dy)[from] / double(p.window * p.window); });
+}
+
 }  // namespace coss::reference

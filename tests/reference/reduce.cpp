@@ -28,4 +28,20 @@ void normalize_rows(Context&, float eps, const Tensor& x, Tensor& y) {
   }
 }
 
+void normalize_rows_backward(Context&, float eps, const Tensor& x, const Tensor& dy, Tensor& dx) {
+  const int64_t width = x.shape().back();
+  for (int64_t r = 0; r < x.shape().rows(); ++r) {
+    double squares = 0, product = 0;
+    for (int64_t d = 0; d < width; ++d) {
+      squares += in(x)[r * width + d] * in(x)[r * width + d];
+      product += in(x)[r * width + d] * in(dy)[r * width + d];
+    }
+    // Below eps the divisor is a constant.
+    const double norm = std::max(std::sqrt(squares), double(eps));
+    const double along = std::sqrt(squares) > double(eps) ? product / squares : 0;
+    for (int64_t d = 0; d < width; ++d)
+      out(dx)[r * width + d] = (in(dy)[r * width + d] - along * in(x)[r * width + d]) / norm;
+  }
+}
+
 }  // namespace coss::reference

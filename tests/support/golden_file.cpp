@@ -54,7 +54,8 @@ std::vector<double> uniform(const std::string& name, int64_t count, uint64_t see
 // For element i of an entry in the engine's layout, its place in PyTorch's.
 int64_t file_position(const Params::Entry& entry, int64_t i) {
   const Shape& s = entry.shape;
-  if (entry.layout == FileLayout::plain) return i;
+  if (entry.layout == FileLayout::transposed) return i % s[1] * s[0] + i / s[1];
+  if (entry.layout != FileLayout::conv && entry.layout != FileLayout::depthwise) return i;
   const int64_t channels = s.back(), c = i % channels, rest = i / channels;
   if (entry.layout == FileLayout::depthwise) return c * (s[0] * s[1]) + rest;  // (R,S,C) <- (C,1,R,S)
   const int64_t window = s[1] * s[2], k = rest / window;                       // (K,R,S,C) <- (K,C,R,S)
@@ -63,9 +64,10 @@ int64_t file_position(const Params::Entry& entry, int64_t i) {
 
 std::vector<double> parameter_values(const Params::Entry& entry, const std::string& name, uint64_t seed, double gain) {
   std::vector<double> values = uniform(name, entry.shape.numel(), seed);
-  const bool depthwise = entry.layout == FileLayout::depthwise;
-  if (entry.shape.rank >= 2) {
-    const int64_t filters = depthwise ? entry.shape.back() : entry.shape[0];
+  const bool leading = entry.layout == FileLayout::leading;  // (1,…) in files
+  if (entry.shape.rank >= 2 || leading) {
+    const bool last = entry.layout == FileLayout::depthwise || entry.layout == FileLayout::transposed;
+    const int64_t filters = leading ? 1 : last ? entry.shape.back() : entry.shape[0];
     const double size = std::sqrt(3.0 * double(filters) / double(entry.shape.numel())) * gain;
     for (double& u : values) u *= size;
   } else if (name.ends_with("running_var")) {

@@ -114,6 +114,16 @@ TEST(Config, PrintsWhatItReads) {
   EXPECT_TRUE(contains(config_help(), "schedule.hold_epochs = 0"));
 }
 
+TEST(Config, KnowsWhetherTheNormalisationWasGiven) {
+  const char* const bare =
+      R"({"method": {"name": "supervised"}, "data": {"path": "x"}, "student": {"model": "resnet18"}})";
+  EXPECT_FALSE(parse_config(bare, "recipe.json", {}).data.normalisation_said);
+  const Config said = parse_config(bare, "recipe.json", {"data.stddev=0.2,0.2,0.2", "student.from=simclr-v1"});
+  EXPECT_TRUE(said.data.normalisation_said);
+  EXPECT_EQ(said.student.from, "simclr-v1");
+  EXPECT_TRUE(contains(complaint("{\"teacher\": {\"from\": \"nobody\"}}"), "teacher.from is 'nobody'; known: auto"));
+}
+
 TEST(Config, DifferencesLeaveOutHowARunIsWatched) {
   const Config before = parse_config(kRecipe, "recipe.json", {});
   const Config after =

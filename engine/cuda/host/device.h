@@ -160,6 +160,7 @@ unsigned lane_mask();  // the lanes that this fibre's warp has
 #define __syncthreads() ::coss::cuda::host::barrier(__FILE__, __LINE__)
 
 #define COSS_UNROLL
+#define COSS_UNROLL_4
 #define COSS_SHARED(T, name, count) static ::coss::cuda::host::Shared<T, size_t(count)> name(#name)
 #define COSS_DYNAMIC_SHARED(T, name) const ::coss::cuda::host::DynamicShared<T> name(#name)
 
@@ -204,6 +205,8 @@ inline int __clz(int bits) { return std::countl_zero(unsigned(bits)); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
+// Within two units in the last place of a quotient below 2^126.
+inline float __fdividef(float a, float b) { return a / b; }
 // One rounding per operation: the compiler does not fuse these.
 inline float __fmul_rn(float a, float b) {
   volatile float product = a * b;

@@ -1,0 +1,24 @@
+// The shape of an attention, and the library's fused kernels for it (attention_cudnn.cpp; the host-run build has none).
+#pragma once
+
+#include "engine/context.h"
+#include "engine/kernel_params.h"
+#include "engine/tensor.h"
+
+namespace coss::cuda {
+
+struct AttentionShape {
+  int64_t images = 0, tokens = 0, queries = 0;  // queries: tokens that ask
+  int64_t heads = 0, channels = 0;              // channels of one head
+  DType dtype = DType::f32;
+
+  bool operator==(const AttentionShape&) const = default;
+  int64_t width() const { return heads * channels; }
+};
+
+// True when the library has done it.
+bool library_attention_forward(Context& ctx, const AttentionShape& shape, const Tensor& qkv, Tensor& y, Tensor& lse);
+bool library_attention_backward(Context& ctx, const AttentionShape& shape, const Tensor& qkv, const Tensor& y,
+                                const Tensor& lse, const Tensor& dy, Tensor& dqkv);
+
+}  // namespace coss::cuda

@@ -1,0 +1,151 @@
+// Convolutions are transposed block by block; everything else has the same order on both sides, so its numbers go
+// straight from the file to where they belong.
+#include "formats/weight_numbers.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "engine/kernels.h"
+
+namespace coss {
+namespace {
+
+// A weight as `count` matrices of (rows, columns) in the file that are (columns, rows) here.
+struct Transposition {
+  int64_t count = 1, rows = 1, columns = 1;
+  bool needed() const { return rows > 1 && columns > 1; }
+};
+
+Transposition transposition_of(const Params::Entry& entry) {
+  const Shape& s = entry.shape;
+  switch (entry.layout) {
+    case FileLayout::conv:  // (K,R,S,C) here, (K,C,R,S) there
+      return {s[0], s[3], s[1] * s[2]};
+    case FileLayout::depthwise:  // (R,S,C) here, (C,1,R,S) there
+      return {1, s[2], s[0] * s[1]};
+    case FileLayout::transposed:  // (R,C) here, (C,R) there
+      return {1, s[1], s[0]};
+    case FileLayout::plain:
+    case FileLayout::pointwise:
+    case FileLayout::leading:
+      break;
+  }
+  return {1, 1, s.numel()};
+}
+
+// to (columns, rows) = the transpose of from (rows, columns). One side is the few taps of a window.
+void transpose(int64_t rows, int64_t columns, const float* from, float* to) {
+  if (columns <= rows) {
+    for (int64_t c = 0; c < columns; ++c)
+      for (int64_t r = 0; r < rows; ++r) to[c * rows + r] = from[r * columns + c];
+  } else {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c) to[c * rows + r] = from[r * columns + c];
+  }
+}
+
+// Memory that grows and is not set to zero first.
+class Scratch {
+ public:
+  template <class T>
+  T* of(int64_t count) {
+    const size_t bytes = size_t(count) * sizeof(T);
+    if (bytes > bytes_) {
+      memory_.reset();
+      memory_.reset(new uint8_t[bytes]);
+      bytes_ = bytes;
+    }
+    return reinterpret_cast<T*>(memory_.get());
+  }
+
+ private:
+  std::unique_ptr<uint8_t[]> memory_;
+  size_t bytes_ = 0;
+};
+
+// What one thread works with.
+struct Staging {
+  Scratch read, ordered;
+};
+
+void fill_one(const TensorFile& file, const Filling& filling, Params& params, Staging& staging) {
+  const Params::Entry& entry = *filling.entry;
+  Tensor target = params.master(entry);
+  const int64_t count = target.numel();
+  const bool direct = target.device() == Device::cpu && target.dtype() == DType::f32;
+  if (direct && !transposition_of(entry).needed()) {
+    file.read_floats(*filling.tensor, target.mutable_data<float>());
+    return;
+  }
+  float* there = staging.read.of<float>(count);
+  file.read_floats(*filling.tensor, there);
+  if (direct) return to_engine_order(entry, there, target.mutable_data<float>());
+  float* here = staging.ordered.of<float>(count);
+  to_engine_order(entry, there, here);
+  if (target.dtype() == DType::f32) return kernels(target).upload(context(target.device()), here, target);
+  const std::vector<double> wide(here, here + count);
+  kernels(target).upload(context(target.device()), wide.data(), target);
+}
+
+}  // namespace
+
+std::vector<int64_t> file_shape(const Params::Entry& entry) {
+  const Shape& s = entry.shape;
+  switch (entry.layout) {
+    case FileLayout::conv:
+      return {s[0], s[3], s[1], s[2]};
+    case FileLayout::depthwise:
+      return {s[2], 1, s[0], s[1]};
+    case FileLayout::pointwise:
+      return {s[0], s[1], 1, 1};
+    case FileLayout::leading: {
+      std::vector<int64_t> dims(size_t(3 - s.rank), 1);
+      dims.insert(dims.end(), s.dims.begin(), s.dims.begin() + s.rank);
+      return dims;
+    }
+    case FileLayout::transposed:
+      return {s[1], s[0]};
+    case FileLayout::plain:
+      break;
+  }
+  return {s.dims.begin(), s.dims.begin() + s.rank};
+}
+
+void to_engine_order(const Params::Entry& entry, const float* there, float* here) {
+  const auto [count, rows, columns] = transposition_of(entry);
+  for (int64_t i = 0; i < count; ++i) transpose(rows, columns, there + i * rows * columns, here + i * rows * columns);
+}
+
+void to_file_order(const Params::Entry& entry, const float* here, float* there) {
+  const auto [count, rows, columns] = transposition_of(entry);
+  for (int64_t i = 0; i < count; ++i) transpose(columns, rows, here + i * rows * columns, there + i * rows * columns);
+}
+
+void fill_params(const TensorFile& file, const std::vector<Filling>& fillings, Params& params) {
+  // Uploads go through the one stream of their device.
+  const int workers = params.device() == Device::cpu ? threads() : 1;
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
+  std::mutex mutex;
+#pragma omp parallel num_threads(workers)
+  {
+    Staging staging;
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < fillings.size(); ++i) {
+      if (failed) continue;
+      try {
+        fill_one(file, fillings[i], params, staging);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!failed) error = std::current_exception();
+        failed = true;
+      }
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace coss

@@ -1,0 +1,44 @@
+// Images with one normalisation through a network that wants another.
+#include "models/renormalised.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/support.h"
+
+namespace coss {
+namespace {
+
+// The mean of each channel.
+struct MeanNetwork : Network {
+  MeanNetwork() { feature_width = 3; }
+  Var features(const Var& images, Mode, const Tensor&, std::vector<Var>*) override {
+    Tensor y({images.shape()[0], 3}, images.value.dtype(), images.value.device());
+    kernels(y).mean_hw_forward(context(y.device()), images.value, y);
+    return Var(y);
+  }
+  Var logits(const Var& features, Mode, const Tensor&) override { return features; }
+  int64_t macs(int64_t) const override { return 0; }
+};
+
+TEST(Renormalised, MapsTheMeanOfOneToTheOther) {
+  const Normalisation given{{0.5f, 0.4f, 0.3f}, {0.2f, 0.25f, 0.5f}}, wanted{{0.1f, 0.2f, 0.3f}, {1, 0.5f, 0.125f}};
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Renormalised network(std::make_unique<MeanNetwork>(), given, wanted);
+    EXPECT_EQ(network.feature_width, 3);
+    // A pixel of (0.6, 0.6, 0.6) everywhere, normalised as given.
+    std::vector<float> pixels;
+    for (int i = 0; i < 2 * 5 * 5; ++i)
+      for (size_t c = 0; c < 3; ++c) pixels.push_back((0.6f - given.mean[c]) / given.stddev[c]);
+    const Tensor single = Tensor::from(pixels, {2, 5, 5, 3}, Device::cpu);
+    Tensor images(single.shape(), dtype, Device::cpu);
+    kernels(images).cast(context(Device::cpu), single, images);
+    const std::vector<double> means = network.features(Var(images), Mode::eval).value.to_doubles();
+    for (size_t i = 0; i < means.size(); ++i)
+      EXPECT_NEAR(means[i], (0.6 - double(wanted.mean[i % 3])) / double(wanted.stddev[i % 3]),
+                  dtype == DType::f32 ? 1e-6 : 0.02)
+          << i;
+  }
+}
+
+}  // namespace
+}  // namespace coss
