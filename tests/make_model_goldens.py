@@ -5,7 +5,7 @@ from golden_networks import IMAGENET_NAMES, SMALL_NAMES, Tapped, build
 from golden_support import fill, images, noise, save
 
 TRAINED = ["resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2", "resnext50_32x4d",
-           "resnet18_cifar_stem", "resnet8x4", "wrn_16_2", "vgg8_cifar"]
+           "resnet18_cifar_stem", "resnet8x4", "wrn_16_2", "vgg8_cifar", "squeezenet1_1"]
 # Keeps the activations of the un-normalised eval pass near 1: residual networks add up, MobileNetV2's chains shrink.
 GAIN = {"mobilenet_v2": 1.5}
 DEFAULT_GAIN = 0.7
@@ -17,14 +17,23 @@ def thinned(rows):
     return rows[:, :: (rows.shape[1] + SLICE - 1) // SLICE]
 
 
+def tapped(name, net):
+    """Calls the network and returns (features, logits); SqueezeNet has no classifier behind its features."""
+    if name == "squeezenet1_1":
+        return lambda x: (net.features(x).mean((2, 3)), None)
+    return Tapped(net)
+
+
 def eval_goldens(name, net, size, out):
     net.eval()
-    tapped = Tapped(net)
+    call = tapped(name, net)
     with torch.no_grad():
-        features, logits = tapped(images("images", 2, size))
-    out[f"{name}/eval/features"], out[f"{name}/eval/logits"] = thinned(features), thinned(logits)
-    if tapped.stages:
-        rows = [torch.stack([stage.mean(), stage.square().mean().sqrt()]) for stage in tapped.stages]
+        features, logits = call(images("images", 2, size))
+    out[f"{name}/eval/features"] = thinned(features)
+    if logits is not None:
+        out[f"{name}/eval/logits"] = thinned(logits)
+    if getattr(call, "stages", None):
+        rows = [torch.stack([stage.mean(), stage.square().mean().sqrt()]) for stage in call.stages]
         out[f"{name}/eval/stages"] = torch.stack(rows)
 
 
@@ -32,8 +41,8 @@ def train_goldens(name, net, size, out):
     """The loss is sum(logits * u); MobileNetV2's drops at random before its classifier, so there it is
     sum(features * u)."""
     net.train()
-    features, logits = Tapped(net)(images("images", 4, size, seed=2))
-    target = features if name == "mobilenet_v2" else logits
+    features, logits = tapped(name, net)(images("images", 4, size, seed=2))
+    target = features if name in ("mobilenet_v2", "squeezenet1_1") else logits
     loss = (target * noise("loss", target.shape)).sum()
     loss.backward()
     out[f"{name}/train/features"], out[f"{name}/train/loss"] = thinned(features), loss
@@ -44,13 +53,13 @@ def train_goldens(name, net, size, out):
         out[f"{name}/train/grad_norm/{key}"] = parameter.grad.norm()
         out[f"{name}/train/grad/{key}"] = parameter.grad.flatten()[:SLICE]
     buffers = [(key, b) for key, b in net.named_buffers() if "running" in key]
-    for key, buffer in (buffers[0], buffers[1], buffers[-2], buffers[-1]):
+    for key, buffer in buffers[:2] + buffers[-2:]:
         out[f"{name}/train/stat/{key}"] = buffer[:SLICE]
 
 
 def make(folder):
     out = {}
-    for name in [*IMAGENET_NAMES, "resnet50w2", *SMALL_NAMES]:
+    for name in [*IMAGENET_NAMES, "resnet50w2", *SMALL_NAMES, "squeezenet1_1"]:
         gain = GAIN.get(name, DEFAULT_GAIN)
         size = 32 if name in SMALL_NAMES else 64
         net = build(name).double()

@@ -40,12 +40,11 @@ inline Tiles make_tiles(int64_t rows, int64_t columns, int n, int threads, int b
   return tiles;
 }
 
-// About `blocks` blocks, fewer where a block would not have `least` times `unroll` rows per thread; as even as
-// possible.
-inline void share_rows(Tiles& tiles, int64_t blocks, int unroll, int64_t least = 1) {
+// About `blocks` blocks, fewer where there are fewer than `unroll` rows per thread; as even as possible.
+inline void share_rows(Tiles& tiles, int64_t blocks, int unroll) {
   const int64_t pass = int64_t(tiles.down) * unroll, passes = (tiles.rows + pass - 1) / pass;
-  const int64_t most = std::max<int64_t>(1, blocks / int64_t(tiles.side));
-  const int64_t each = std::max(least, (passes + most - 1) / most);
+  const int64_t most = std::max<int64_t>(1, std::min(passes, blocks / int64_t(tiles.side)));
+  const int64_t each = std::max<int64_t>(1, (passes + most - 1) / most);
   tiles.rows_per_block = each * pass;
   tiles.count = unsigned((passes + each - 1) / each);
 }

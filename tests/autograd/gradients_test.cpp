@@ -116,6 +116,9 @@ TEST(Gradients, Conv2d) {
               kBound)
         << test.w.str();
   }
+  EXPECT_LT(gradient_error([](const auto& v) { return conv2d({.stride = 2, .pad = 1}, v[0], v[1], v[2]); },
+                           {normal({2, 5, 6, 2}, 1), normal({3, 3, 3, 2}, 2), normal({3}, 3)}),
+            kBound);
 }
 
 TEST(Gradients, NormAct) {

@@ -15,7 +15,7 @@ TEST_P(Pooling, MaxPool) {
         Case{{1, 1, 1, 5}, {3, 2, 1}}, Case{{1, 9, 9, 8}, {5, 3, 2}}, Case{{4, 21, 20, 72}, {}},
         Case{{3, 13, 11, 24}, {}}, Case{{2, 9, 10, 16}, {3, 2, 0}}, Case{{1, 7, 8, 328}, {3, 3, 1}},
         Case{{2, 5, 7, 11}, {2, 2, 1}}, Case{{1, 15, 14, 40}, {7, 3, 3}}, Case{{2, 4, 5, 16}, {1, 2, 0}},
-        Case{{4, 66, 35, 136}, {}}}) {
+        Case{{4, 66, 35, 136}, {}}, Case{{2, 6, 8, 24}, {3, 2, 0, true}}, Case{{1, 12, 7, 5}, {3, 2, 0, true}}}) {
     SCOPED_TRACE(test.x.str());
     const Shape out{test.x[0], test.p.out_size(test.x[1]), test.p.out_size(test.x[2]), test.x[3]};
     // Few different values, all negative: many ties, and zero padding would win if it took part.
