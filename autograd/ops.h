@@ -51,6 +51,18 @@ Var patches(int64_t size, const Var& x);                                     // 
 Var join_tokens(const Var& first, const Var& x, const Var& position);
 Var mean_tokens(int64_t first, int64_t count, const Var& x);  // (N,T,D) -> (N,D)
 
+Var reshape(const Var& x, const Shape& shape);            // the same values, the same number of them
+Var rows_of(const Var& x, int64_t first, int64_t count);  // a part of the first axis
+
+// Matrices, for losses.
+Var accumulated(const Var& x);                 // C -> accumulator_of(C)
+Var product(const Var& a, const Var& b);       // a (N,D), b (M,D) -> a b^T (N,M)
+Var gram(const Var& x);                        // (N,D) -> x x^T (N,N)
+Var softmax(float temperature, const Var& x);  // of each row of x / temperature, (R,D)
+Var center_rows(const Var& x);                 // (R,D), each row less its mean
+Var transpose(const Var& x);                   // (R,D) -> (D,R)
+Var stack_rows(const Var& a, const Var& b);    // (N,D), (M,D) -> (N+M,D)
+
 // Mean cross-entropy over rows; labels (N) i32, negative ones are skipped. -> (1) in accumulator dtype
 Var cross_entropy(const Var& logits, const Tensor& labels);
 

@@ -71,17 +71,26 @@ Var scale(const Var& x, float factor) {
   return y;
 }
 
-Var widened(const Var& x) {
-  if (x.value.dtype() != DType::f16) return x;
-  auto cast = [](const Tensor& from, DType dtype) {
-    Tensor to(from.shape(), dtype, from.device());
+namespace {
+
+Var cast_to(DType dtype, const Var& x) {
+  if (x.value.dtype() == dtype) return x;
+  auto cast = [](const Tensor& from, DType to_dtype) {
+    Tensor to(from.shape(), to_dtype, from.device());
     kernels(from).cast(context(from.device()), from, to);
     return to;
   };
-  Var y = make_output(cast(x.value, DType::f32), {&x});
+  Var y = make_output(cast(x.value, dtype), {&x});
   if (y.grad)
-    Tape::active()->record(y, [cast, x = grad_only(x)](const Tensor& dy) { accumulate(x, cast(dy, DType::f16)); });
+    Tape::active()->record(
+        y, [cast, before = x.value.dtype(), x = grad_only(x)](const Tensor& dy) { accumulate(x, cast(dy, before)); });
   return y;
 }
+
+}  // namespace
+
+Var widened(const Var& x) { return x.value.dtype() == DType::f16 ? cast_to(DType::f32, x) : x; }
+
+Var accumulated(const Var& x) { return cast_to(accumulator_of(x.value.dtype()), x); }
 
 }  // namespace coss

@@ -51,8 +51,63 @@ const std::vector<Augmentation>& augmentations() {
        .hue = 0.4f,
        .gray = 0.2f,
        .gray_first = true},
+      {.name = "simclr_imagenet",
+       .min_scale = 0.08f,
+       .flip = 0.5f,
+       .jitter = 0.8f,
+       .brightness = 0.8f,
+       .contrast = 0.8f,
+       .saturation = 0.8f,
+       .hue = 0.2f,
+       .gray = 0.2f,
+       .blur = 0.5f},
+      {.name = "simclr_cifar",
+       .min_scale = 0.08f,
+       .flip = 0.5f,
+       .jitter = 0.8f,
+       .brightness = 0.4f,
+       .contrast = 0.4f,
+       .saturation = 0.4f,
+       .hue = 0.1f,
+       .gray = 0.2f},
+      {.name = "patch",
+       .min_scale = 0.05f,
+       .max_scale = 0.14f,
+       .flip = 0.5f,
+       .jitter = 0.8f,
+       .brightness = 0.4f,
+       .contrast = 0.4f,
+       .saturation = 0.4f,
+       .hue = 0.1f,
+       .gray = 0.2f,
+       .blur = 0.5f},
+      {.name = "byol_a",
+       .min_scale = 0.08f,
+       .flip = 0.5f,
+       .jitter = 0.8f,
+       .brightness = 0.4f,
+       .contrast = 0.4f,
+       .saturation = 0.2f,
+       .hue = 0.1f,
+       .gray = 0.2f,
+       .blur = 1,
+       .bicubic = true},
+      {.name = "byol_b",
+       .min_scale = 0.08f,
+       .flip = 0.5f,
+       .jitter = 0.8f,
+       .brightness = 0.4f,
+       .contrast = 0.4f,
+       .saturation = 0.2f,
+       .hue = 0.1f,
+       .gray = 0.2f,
+       .blur = 0.1f,
+       .solarize = 0.2f,
+       .bicubic = true},
       {.name = "weak", .min_scale = 0.2f, .flip = 0.5f},
+      {.name = "imagenet", .min_scale = 0.08f, .flip = 0.5f},
       {.name = "cifar", .pad = 4, .flip = 0.5f},
+      {.name = "clip_cifar", .pad = 4, .crop_first = true, .flip = 0.5f, .bicubic = true},
       {.name = "eval", .resize = 256},
   };
   return table;
@@ -130,6 +185,13 @@ Region draw_augmentation(const Augmentation& recipe, int32_t size, uint64_t seed
   if (recipe.min_scale > 0) {
     region = random_crop(recipe, height, width, random);
     params.resize_h = params.resize_w = size;
+  } else if (recipe.crop_first) {
+    const int32_t side = std::min(height, width);
+    const auto pad = int32_t(std::lround(double(recipe.pad) * side / 32));
+    const auto y = int32_t(random.below(uint32_t(height - side + 2 * pad + 1))) - pad;
+    const auto x = int32_t(random.below(uint32_t(width - side + 2 * pad + 1))) - pad;
+    region = {y, x, side, side};
+    params.resize_h = params.resize_w = size;
   } else if (recipe.pad > 0) {
     resize_short_side(size, height, width, params);
     params.window_y = int32_t(random.below(uint32_t(params.resize_h - size + 2 * recipe.pad + 1))) - recipe.pad;
@@ -149,6 +211,7 @@ Region draw_augmentation(const Augmentation& recipe, int32_t size, uint64_t seed
     params.blur_sigma = random.uniform(recipe.min_sigma, recipe.max_sigma);
     params.blur_window = std::min(params.blur_window, 2 * size - 1);  // reflection needs the border inside the image
   }
+  params.solarize = random.bernoulli(recipe.solarize);
   return region;
 }
 

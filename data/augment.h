@@ -13,7 +13,10 @@ struct Augmentation {
   std::string name;
   // Random resized crop (torchvision's RandomResizedCrop: 10 tries, then a central crop); 0: none.
   float min_scale = 0, max_scale = 1, min_ratio = 3.f / 4, max_ratio = 4.f / 3;
-  int32_t pad = 0;   // crop of the padded image instead (CIFAR: 4); other sizes are first resized to the short side
+  int32_t pad = 0;  // crop of the padded image instead (CIFAR: 4); other sizes are first resized to the short side
+  // The padded crop is as wide as the image's short side and then resized; `pad` is for 32 pixels, others in
+  // proportion.
+  bool crop_first = false;
   float flip = 0;    // probability
   float jitter = 0;  // probability
   float brightness = 0, contrast = 0, saturation = 0, hue = 0;
@@ -21,20 +24,23 @@ struct Augmentation {
   bool gray_first = false;
   float blur = 0;  // probability
   float min_sigma = 0.1f, max_sigma = 2.0f;
+  float solarize = 0;  // probability
   // Without crop and pad: short side of the image for an output of 224, then a central crop. Other outputs in
   // proportion; those under 64 pixels (CIFAR) are cropped from an image of their own size. 0 keeps the size.
   int32_t resize = 0;
   bool bicubic = false;
 };
 
-// moco_v1, moco_v2, swav, simclr, weak, cifar, eval. The figures are those of the CoSS and SEED programs. Throws Error
-// with the known names.
+// moco_v1, moco_v2, swav, simclr and patch (small crops) are those of the CoSS and SEED programs; byol_a and byol_b are
+// BYOL's two views; simclr_imagenet and simclr_cifar are those of SimCLR's paper (ICML 2020), with colours of full and
+// of half strength; weak, imagenet and cifar crop and flip; clip_cifar is what EGA's program shows to CLIP: cifar's
+// crop, enlarged. eval is for testing. Throws Error with the known names.
 const Augmentation& find_augmentation(const std::string& name);
 const std::vector<Augmentation>& augmentations();
 
-// Draws the parameters of view `view` of image `index` in `epoch`, and the region of the source to decode, for an
-// output of size x size. The result depends on nothing else, so order and number of workers change no pixel.
-// params.offset is left 0.
+// Draws the parameters of view `view` of image `index` in `epoch`, and the region of the source that they are for, for
+// an output of size x size. What of the region lies outside of the image (crop_first) is black. The result depends on
+// nothing else, so order and number of workers change no pixel. params.offset is left 0.
 Region draw_augmentation(const Augmentation& recipe, int32_t size, uint64_t seed, uint64_t epoch, uint64_t index,
                          uint32_t view, int32_t height, int32_t width, ImageParams& params);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #define STB_IMAGE_IMPLEMENTATION
@@ -26,6 +27,11 @@ uint32_t little_endian(const std::vector<uint8_t>& bytes, size_t at, size_t coun
   return value;
 }
 
+uint32_t big_endian(const std::vector<uint8_t>& bytes, size_t at) {
+  return uint32_t(bytes.at(at)) << 24 | uint32_t(bytes.at(at + 1)) << 16 | uint32_t(bytes.at(at + 2)) << 8 |
+         uint32_t(bytes.at(at + 3));
+}
+
 // stb_image reads zeros behind the end of a BMP file; so its length is compared with what its header promises.
 bool bmp_is_complete(const std::vector<uint8_t>& bytes) {
   constexpr size_t kHeaders = 54;
@@ -38,6 +44,27 @@ bool bmp_is_complete(const std::vector<uint8_t>& bytes) {
   if (width <= 0 || width > kMostPixels || std::abs(height) > kMostPixels || bits > kMostBits) return false;
   const int64_t row = (width * bits + 31) / 32 * 4;
   return int64_t(bytes.size()) >= int64_t(little_endian(bytes, 10, 4)) + row * std::abs(height);
+}
+
+// stb_image takes the memory that a chunk's length and the header's size ask for before it looks for the bytes: so both
+// are compared with what there is. Deflate packs at most 1032 bytes into one.
+bool png_is_complete(const std::vector<uint8_t>& bytes) {
+  constexpr size_t kSignature = 8, kHeader = 33, kAround = 12;  // length, type and checksum of a chunk
+  constexpr int64_t kMostPacked = 1032, kChannels[] = {1, 0, 3, 1, 2, 0, 4};
+  if (bytes.size() < kHeader) return false;
+  int64_t packed = 0;
+  for (size_t at = kSignature; bytes.size() - at >= kAround;) {
+    const size_t length = big_endian(bytes, at), left = bytes.size() - at - kAround;
+    if (length > left) return false;
+    if (std::memcmp(bytes.data() + at + 4, "IDAT", 4) == 0) packed += int64_t(length);
+    if (std::memcmp(bytes.data() + at + 4, "IEND", 4) == 0) break;
+    at += kAround + length;
+  }
+  const int64_t width = big_endian(bytes, 16), height = big_endian(bytes, 20);
+  if (width == 0 || height > kMostPixels / width) return true;  // refused by its size
+  const int64_t channels = bytes[25] < std::size(kChannels) ? kChannels[bytes[25]] : 0;
+  const int64_t raw = height * (1 + (width * bytes[24] * channels + 7) / 8);
+  return raw <= (packed + 1) * kMostPacked;
 }
 
 Region decode_with_stb(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
@@ -65,8 +92,9 @@ Region decode_known(const EncodedImage& image, const ChooseRegion& choose, std::
   if (starts_with(bytes, "P5") || starts_with(bytes, "P6")) return decode_pnm(image, choose, pixels);
   if (starts_with(bytes, "BM") && !bmp_is_complete(bytes))
     throw BrokenImage(image.name + ": the BMP file is damaged or cut short");
-  if (starts_with(bytes, "BM") || starts_with(bytes, "\x89PNG\r\n\x1a\n"))
-    return decode_with_stb(image, choose, pixels);
+  const bool png = starts_with(bytes, "\x89PNG\r\n\x1a\n");
+  if (png && !png_is_complete(bytes)) throw BrokenImage(image.name + ": the PNG file is damaged or cut short");
+  if (png || starts_with(bytes, "BM")) return decode_with_stb(image, choose, pixels);
   throw BrokenImage(image.name + (bytes.empty() ? ": the file is empty" : ": not a JPEG, PNG, BMP, PGM or PPM image"));
 }
 

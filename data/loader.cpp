@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <exception>
 #include <set>
 
@@ -15,7 +16,7 @@ namespace {
 // One batch in flight. While parts are out, only their workers write, each to its own images.
 struct Slot {
   Batch batch;
-  std::vector<std::vector<uint8_t>> pixels;  // per part, until they are joined
+  std::vector<std::vector<uint8_t>> pixels;  // per part and view, until they are joined
   int64_t parts = 0, taken = 0, done = 0;
   bool ready = false;
   std::exception_ptr error;
@@ -25,23 +26,51 @@ struct Position {
   int64_t epoch = 0, step = 0;
 };
 
+// A worker's own: what the views of one image take, and the pixels that they share.
+struct Scratch {
+  std::vector<Region> regions;
+  std::vector<uint8_t> decoded;
+};
+
+Region common(const Region& a, const Region& b) {
+  const int32_t y = std::max(a.y, b.y), x = std::max(a.x, b.x);
+  return {y, x, std::min(a.y + a.h, b.y + b.h) - y, std::min(a.x + a.w, b.x + b.w) - x};
+}
+
+Region around(const Region& a, const Region& b) {
+  const int32_t y = std::min(a.y, b.y), x = std::min(a.x, b.x);
+  return {y, x, std::max(a.y + a.h, b.y + b.h) - y, std::max(a.x + a.w, b.x + b.w) - x};
+}
+
+// Appends the pixels of `wanted` from those of `held`; what is not there is black.
+void append_region(const std::vector<uint8_t>& source, const Region& held, const Region& wanted,
+                   std::vector<uint8_t>& pixels) {
+  const size_t before = pixels.size(), row = size_t(wanted.w) * 3;
+  pixels.resize(before + size_t(wanted.h) * row);
+  const Region both = common(held, wanted);
+  uint8_t* out = pixels.data() + before + size_t(both.y - wanted.y) * row + size_t(both.x - wanted.x) * 3;
+  const uint8_t* in = source.data() + (size_t(both.y - held.y) * size_t(held.w) + size_t(both.x - held.x)) * 3;
+  for (int32_t y = 0; y < both.h; ++y, out += row, in += size_t(held.w) * 3) std::memcpy(out, in, size_t(both.w) * 3);
+}
+
 }  // namespace
 
 struct Loader::State {
-  State(const Dataset& all, Sampler& order, const Augmentation& recipe, LoaderOptions chosen)
-      : dataset(all), sampler(order), augmentation(recipe), options(std::move(chosen)) {}
+  State(const Dataset& all, Sampler& order, LoaderOptions chosen)
+      : dataset(all), sampler(order), options(std::move(chosen)) {}
 
   void work();
   bool open_next_slot();
-  void decode_part(Slot& slot, int64_t part);
-  void decode_image(Slot& slot, size_t position, std::vector<uint8_t>& pixels);
+  void decode_part(Slot& slot, int64_t part, Scratch& scratch);
+  void decode_image(Slot& slot, size_t position, std::vector<uint8_t>* pixels, Scratch& scratch);
+  void read_views(Batch& batch, size_t position, std::vector<uint8_t>* pixels, Scratch& scratch);
   void note_broken(int64_t index, const BrokenImage& error);
   void join(Slot& slot);
   Slot& slot_of(int64_t number) { return slots[size_t(number % int64_t(slots.size()))]; }
+  size_t views() const { return options.views.size(); }
 
   const Dataset& dataset;
   Sampler& sampler;
-  const Augmentation augmentation;
   const LoaderOptions options;
 
   std::mutex mutex;  // guards all below, but for a slot's batch and pixels while its parts are out
@@ -63,6 +92,8 @@ struct Loader::State {
 // --- workers -------------------------------------------------------------------------------------------------------
 
 void Loader::State::work() {
+  Scratch scratch;
+  scratch.regions.resize(views());
   std::unique_lock lock(mutex);
   for (;;) {
     work_changed.wait(lock, [&] {
@@ -77,15 +108,15 @@ void Loader::State::work() {
     }
     Slot& slot = slot_of(opened - 1);
     const int64_t part = slot.taken++;
-    if (!spare.empty()) {
-      slot.pixels[size_t(part)].swap(spare.back());
+    for (size_t v = 0; v < views() && !spare.empty(); ++v) {
+      slot.pixels[size_t(part) * views() + v].swap(spare.back());
       spare.pop_back();
     }
     const bool skip = slot.error != nullptr;
     lock.unlock();
     std::exception_ptr error;
     try {
-      if (!skip) decode_part(slot, part);
+      if (!skip) decode_part(slot, part, scratch);
     } catch (...) {
       error = std::current_exception();
     }
@@ -128,10 +159,11 @@ bool Loader::State::open_next_slot() {
     }
     const int64_t per_part = std::clamp<int64_t>(count / std::max(4 * options.workers, 1), 1, 32);
     slot.parts = (count + per_part - 1) / per_part;
-    slot.pixels.assign(size_t(slot.parts), {});
+    slot.pixels.assign(size_t(slot.parts) * views(), {});
     batch.labels.assign(size_t(count), -1);
     batch.valid.assign(size_t(count), 1);
-    batch.params.assign(size_t(count), {});
+    batch.views.resize(views());
+    for (View& view : batch.views) view.params.assign(size_t(count), {});
   } catch (...) {
     slot.error = std::current_exception();
     slot.parts = 0;
@@ -142,35 +174,23 @@ bool Loader::State::open_next_slot() {
   return false;
 }
 
-void Loader::State::decode_part(Slot& slot, int64_t part) {
+void Loader::State::decode_part(Slot& slot, int64_t part, Scratch& scratch) {
   const size_t count = slot.batch.indices.size(), parts = size_t(slot.parts);
-  std::vector<uint8_t>& pixels = slot.pixels[size_t(part)];
-  pixels.clear();
+  std::vector<uint8_t>* pixels = &slot.pixels[size_t(part) * views()];
+  for (size_t v = 0; v < views(); ++v) pixels[v].clear();
   for (size_t i = count * size_t(part) / parts; i < count * size_t(part + 1) / parts; ++i) {
-    decode_image(slot, i, pixels);
+    decode_image(slot, i, pixels, scratch);
   }
 }
 
 // A replacement is the next readable image by index, whoever looks for it and whatever was found before: the batch
 // depends on the files only.
-void Loader::State::decode_image(Slot& slot, size_t i, std::vector<uint8_t>& pixels) {
+void Loader::State::decode_image(Slot& slot, size_t i, std::vector<uint8_t>* pixels, Scratch& scratch) {
   Batch& batch = slot.batch;
-  ImageParams& params = batch.params[i];
-  // Repeated images differ by their place in the epoch (24 bits are what a random stream tells apart).
-  const int64_t place = batch.step * sampler.batch_size() + int64_t(i);
-  const uint32_t view = sampler.repeats() ? uint32_t(place & 0xffffff) : 0;
-  const auto offset = int64_t(pixels.size());
   for (int64_t tries = 0; tries < dataset.size(); ++tries) {
     const int64_t index = batch.indices[i];
     try {
-      dataset.read(
-          index,
-          [&](int32_t height, int32_t width) {
-            return draw_augmentation(augmentation, options.image_size, options.seed, uint64_t(batch.epoch),
-                                     uint64_t(index), view, height, width, params);
-          },
-          pixels);
-      params.offset = offset;
+      read_views(batch, i, pixels, scratch);
       batch.labels[i] = dataset.label(index);
       return;
     } catch (const BrokenImage& error) {
@@ -180,12 +200,44 @@ void Loader::State::decode_image(Slot& slot, size_t i, std::vector<uint8_t>& pix
     }
   }
   COSS_CHECK(!options.replace_broken, "not one image of the data set can be read");
-  params = ImageParams();
-  params.offset = offset;
-  params.source_h = params.source_w = params.resize_h = params.resize_w = 1;
-  pixels.resize(pixels.size() + 3, 0);
+  for (size_t v = 0; v < views(); ++v) {
+    ImageParams& params = batch.views[v].params[i];
+    params = ImageParams();
+    params.offset = int64_t(pixels[v].size());
+    params.source_h = params.source_w = params.resize_h = params.resize_w = 1;
+    pixels[v].resize(pixels[v].size() + 3, 0);
+  }
   batch.valid[i] = 0;
   batch.labels[i] = dataset.label(batch.indices[i]);
+}
+
+// The file is read once, as far as any view needs it. A view that is alone and lies inside needs no copy.
+void Loader::State::read_views(Batch& batch, size_t i, std::vector<uint8_t>* pixels, Scratch& scratch) {
+  const int64_t index = batch.indices[i];
+  // Repeated images differ by their place in the epoch (24 bits are what a random stream tells apart).
+  const int64_t place = sampler.repeats() ? batch.step * sampler.batch_size() + int64_t(i) : 0;
+  const auto choose = [&](int32_t height, int32_t width) {
+    Region all;
+    for (size_t v = 0; v < views(); ++v) {
+      const ViewOptions& view = options.views[v];
+      const auto number = uint32_t((int64_t(v) + int64_t(views()) * place) & 0xffffff);
+      Region& own = scratch.regions[v];
+      own = draw_augmentation(view.augmentation, view.image_size, options.seed, uint64_t(batch.epoch), uint64_t(index),
+                              number, height, width, batch.views[v].params[i]);
+      const Region seen = common(own, {0, 0, height, width});
+      all = v == 0 ? seen : around(all, seen);
+    }
+    return all;
+  };
+  const bool alone = views() == 1 && !options.views[0].augmentation.crop_first;
+  const auto offset = int64_t(pixels[0].size());
+  scratch.decoded.clear();
+  const Region held = dataset.read(index, choose, alone ? pixels[0] : scratch.decoded);
+  batch.views[0].params[i].offset = offset;
+  for (size_t v = 0; v < views() && !alone; ++v) {
+    batch.views[v].params[i].offset = int64_t(pixels[v].size());
+    append_region(scratch.decoded, held, scratch.regions[v], pixels[v]);
+  }
 }
 
 void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
@@ -201,24 +253,29 @@ void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
 
 void Loader::State::join(Slot& slot) {
   Batch& batch = slot.batch;
-  const size_t count = batch.indices.size(), parts = slot.pixels.size();
-  size_t total = 0;
-  for (const auto& pixels : slot.pixels) total += pixels.size();
-  batch.pixels.clear();
-  batch.pixels.reserve(total);
-  for (size_t part = 0; part < parts; ++part) {
-    const auto before = int64_t(batch.pixels.size());
-    for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) batch.params[i].offset += before;
-    batch.pixels.insert(batch.pixels.end(), slot.pixels[part].begin(), slot.pixels[part].end());
+  const size_t count = batch.indices.size(), parts = size_t(slot.parts);
+  for (size_t v = 0; v < views(); ++v) {
+    View& view = batch.views[v];
+    size_t total = 0;
+    for (size_t part = 0; part < parts; ++part) total += slot.pixels[part * views() + v].size();
+    view.pixels.clear();
+    view.pixels.reserve(total);
+    for (size_t part = 0; part < parts; ++part) {
+      const auto before = int64_t(view.pixels.size());
+      for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) view.params[i].offset += before;
+      const std::vector<uint8_t>& pixels = slot.pixels[part * views() + v];
+      view.pixels.insert(view.pixels.end(), pixels.begin(), pixels.end());
+    }
   }
 }
 
 // --- consumer ------------------------------------------------------------------------------------------------------
 
-Loader::Loader(const Dataset& dataset, Sampler& sampler, const Augmentation& augmentation, LoaderOptions options) {
-  COSS_CHECK(options.workers > 0 && options.ring > 0 && options.image_size > 0,
-             "the loader needs at least one worker, one batch in flight and one pixel");
-  state_ = std::make_unique<State>(dataset, sampler, augmentation, std::move(options));
+Loader::Loader(const Dataset& dataset, Sampler& sampler, LoaderOptions options) {
+  COSS_CHECK(options.workers > 0 && options.ring > 0 && !options.views.empty(),
+             "the loader needs at least one worker, one batch in flight and one view");
+  for (const ViewOptions& view : options.views) COSS_CHECK(view.image_size > 0, "a view needs at least one pixel");
+  state_ = std::make_unique<State>(dataset, sampler, std::move(options));
 }
 
 Loader::~Loader() { stop(); }

@@ -1,4 +1,6 @@
 // Loader: worker threads decode batches ahead into a ring of reusable buffers; batches come out in the sampler's order.
+// A batch may have several views of its images, each with its own augmentation and size; a file is decoded once for
+// all.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -15,19 +17,29 @@
 
 namespace coss {
 
-// Host memory of one batch, ready for augment_images.
+// What augment_images makes one view of a batch's images from.
+struct View {
+  std::vector<ImageParams> params;
+  std::vector<uint8_t> pixels;
+};
+
+// Host memory of one batch.
 struct Batch {
   int64_t epoch = 0, step = 0;
   std::vector<int64_t> indices;  // what the sampler asked for; in training a broken image is replaced by the next
                                  // readable one, and its index stands here
   std::vector<int32_t> labels;
   std::vector<uint8_t> valid;  // 0: broken; its pixels are black (only without replacement)
-  std::vector<ImageParams> params;
-  std::vector<uint8_t> pixels;
+  std::vector<View> views;     // as LoaderOptions::views, all of the same images
+};
+
+struct ViewOptions {
+  Augmentation augmentation;
+  int32_t image_size = 224;
 };
 
 struct LoaderOptions {
-  int32_t image_size = 224;
+  std::vector<ViewOptions> views;
   uint64_t seed = 0;
   int workers = 2;
   int ring = 4;                                 // batches in flight
@@ -38,7 +50,7 @@ struct LoaderOptions {
 
 class Loader {
  public:
-  Loader(const Dataset& dataset, Sampler& sampler, const Augmentation& augmentation, LoaderOptions options);
+  Loader(const Dataset& dataset, Sampler& sampler, LoaderOptions options);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

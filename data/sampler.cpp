@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "engine/check.h"
@@ -47,13 +48,14 @@ std::vector<int64_t> ShuffledSampler::batch(int64_t epoch, int64_t step) {
 }
 
 NeighbourSampler::NeighbourSampler(std::vector<int32_t> neighbours, int64_t size, int64_t anchors, int64_t nearest,
-                                   int64_t pool, uint64_t seed)
+                                   int64_t pool, uint64_t seed, bool unique)
     : anchors_(size, anchors, seed),
       neighbours_(std::move(neighbours)),
       stored_(int64_t(neighbours_.size()) / std::max<int64_t>(size, 1)),
       nearest_(nearest),
       pool_(pool),
-      seed_(seed) {
+      seed_(seed),
+      unique_(unique) {
   COSS_CHECK(stored_ * size == int64_t(neighbours_.size()),
              "the neighbour file has " + std::to_string(neighbours_.size()) + " entries, no multiple of the " +
                  std::to_string(size) + " images: mine the neighbours of this data set");
@@ -70,17 +72,26 @@ NeighbourSampler::NeighbourSampler(std::vector<int32_t> neighbours, int64_t size
 }
 
 std::vector<int64_t> NeighbourSampler::batch(int64_t epoch, int64_t step) {
+  const std::vector<int64_t> anchors = anchors_.batch(epoch, step);
+  std::set<int64_t> taken(anchors.begin(), anchors.end());
   std::vector<int64_t> indices;
   indices.reserve(size_t(batch_size()));
-  std::vector<int32_t> candidates(static_cast<size_t>(pool_));
-  for (const int64_t anchor : anchors_.batch(epoch, step)) {
+  std::vector<int32_t> candidates(static_cast<size_t>(stored_));
+  for (const int64_t anchor : anchors) {
     indices.push_back(anchor);
-    std::copy_n(neighbours_.begin() + anchor * stored_, pool_, candidates.begin());
+    std::copy_n(neighbours_.begin() + anchor * stored_, stored_, candidates.begin());
     RandomStream random(seed_, RandomUse::neighbours, uint64_t(epoch), uint64_t(anchor));
-    for (int64_t i = 0; i < nearest_; ++i) {
-      if (nearest_ < pool_) std::swap(candidates[size_t(i)], candidates[size_t(i + random.below(uint32_t(pool_ - i)))]);
+    const int64_t drawn = unique_ ? pool_ : nearest_;  // a draw may be needed in place of one that is taken
+    if (nearest_ < pool_)
+      for (int64_t i = 0; i < std::min(drawn, pool_ - 1); ++i)
+        std::swap(candidates[size_t(i)], candidates[size_t(i + random.below(uint32_t(pool_ - i)))]);
+    int64_t left = nearest_;
+    for (int64_t i = 0; i < stored_ && left > 0; ++i) {
+      if (unique_ && !taken.insert(candidates[size_t(i)]).second) continue;
       indices.push_back(candidates[size_t(i)]);
+      --left;
     }
+    for (int64_t i = 0; i < left; ++i) indices.push_back(candidates[size_t(i)]);  // all are taken
   }
   return indices;
 }

@@ -173,6 +173,11 @@ COSS_HOST_DEVICE inline int32_t reflected(int32_t i, int32_t size) {
   return i;
 }
 
+// --- solarize ------------------------------------------------------------------------------------------------------
+
+// Of one channel: levels in the upper half are turned round.
+COSS_HOST_DEVICE inline uint32_t solarized(uint32_t level) { return level < 128 ? level : 255 - level; }
+
 // --- output --------------------------------------------------------------------------------------------------------
 
 COSS_HOST_DEVICE inline float normalised(uint32_t level, float mean, float stddev) {

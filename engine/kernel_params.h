@@ -75,6 +75,37 @@ struct CossParams {
   float scale = 1, row_weight = 1, column_weight = 1;
 };
 
+// weight * mean over rows of H(p_t, p_s): cross_entropy; H(p_t, p_s) - H(p_t) = KL(p_t, p_s): divergence; the mean of
+// KL(p_t, p_s) and KL(p_s, p_t): symmetric.
+struct SoftCrossEntropyParams {
+  enum Kind : uint8_t { cross_entropy, divergence, symmetric } kind = cross_entropy;
+  float student_temperature = 1, teacher_temperature = 1, weight = 1;
+};
+// total = target_weight * TCKD + other_weight * NCKD, both times temperature^2.
+struct DkdParams {
+  float target_weight = 1, other_weight = 8, temperature = 4;
+};
+struct RkdParams {
+  float distance_weight = 25, angle_weight = 50;
+};
+struct EgaParams {
+  float node_weight = 0.8f, edge_weight = 0.24f;
+};
+struct QueueContrastParams {
+  float student_temperature = 0.2f, teacher_temperature = 0.01f;
+  bool divergence = false;
+};
+struct BankContrastParams {
+  int64_t negatives = 16384;
+  float temperature = 0.07f;
+  bool relaxed = false;  // the positive is any image of the row's class, not the row's own
+  uint64_t seed = 0;
+};
+struct CutmixParams {
+  float alpha = 2;
+  uint64_t seed = 0;
+};
+
 // Per-step values that the optimizer kernels read from the device, so that one captured step serves a whole schedule:
 // an f32 tensor of kScalarCount elements.
 enum Scalar : int {
@@ -104,7 +135,8 @@ struct LarsParams {
 };
 
 // How one output image is made from decoded pixels; a batch is an array of these. Operations run in the order
-// resize -> window -> [gray first] -> jitter -> gray -> blur -> flip -> normalise, as torchvision's recipes do.
+// resize -> window -> [gray first] -> jitter -> gray -> blur -> solarize -> flip -> normalise, as torchvision's recipes
+// do.
 struct ImageParams {
   int64_t offset = 0;  // first byte of the source in the pixel buffer, u8 RGB (H,W,3), rows packed
   int32_t source_h = 0, source_w = 0;
@@ -120,6 +152,7 @@ struct ImageParams {
   float hue = 0;                                       // [-0.5, 0.5]
   float blur_sigma = 0;                                // 0: none; Gaussian of `blur_window` taps, reflected borders
   int32_t blur_window = 23;
+  uint8_t solarize = 0;  // levels of 128 and more are inverted
 };
 
 // value = (pixel / 255 - mean[c]) / stddev[c]

@@ -23,4 +23,50 @@ struct Cosine {
   COSS_HOST_DEVICE static double clamped(double norm) { return norm < kSmallestNorm ? kSmallestNorm : norm; }
 };
 
+// DKD's target class: the logarithms of the odds of that class against all others together, the student's and the
+// teacher's, give the divergence of the two coins and its derivative by the student's.
+struct TargetClass {
+  double value, slope;
+
+  COSS_HOST_DEVICE TargetClass(double student, double teacher) {
+    const double share = 1 / (1 + std::exp(-teacher));
+    value = log_of_one_more(student) - log_of_one_more(teacher) - share * (student - teacher);
+    slope = 1 / (1 + std::exp(-student)) - share;
+  }
+
+ private:
+  // log(1 + exp(x)), which is -log of the others' share
+  COSS_HOST_DEVICE static double log_of_one_more(double x) {
+    return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x));
+  }
+};
+
+// What NCE adds to a probability before it takes the logarithm.
+constexpr float kNceEps = 1e-10f;
+
+// One of the two pairs that SMD chooses for an anchor: a weight times the student's distance, over the temperature. The
+// weight is by how much that distance is on the wrong side of the teacher's; it is a constant in the gradient.
+struct SmdPair {
+  double logit = 0, slope = 0;  // slope: of the logit by the student's cosine
+
+  SmdPair() = default;
+  COSS_HOST_DEVICE SmdPair(double teacher_cosine, double cosine, double temperature, bool positive) {
+    const double teacher = distance(teacher_cosine), student = distance(cosine);
+    const double beyond = positive ? student - teacher : teacher - student, weight = beyond > 0 ? beyond : 0;
+    logit = weight * student / temperature;
+    slope = 2 - 2 * cosine > kSmallestSquare ? -weight / (student * temperature) : 0;
+  }
+
+ private:
+  static constexpr double kSmallestSquare = 1e-12;
+  COSS_HOST_DEVICE static double distance(double cosine) {
+    const double square = 2 - 2 * cosine;
+    return std::sqrt(square > kSmallestSquare ? square : kSmallestSquare);
+  }
+};
+
+// log(1 + e^x) and its derivative, for any x.
+COSS_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
+COSS_HOST_DEVICE inline double softplus_slope(double x) { return 1 / (1 + std::exp(-x)); }
+
 }  // namespace coss

@@ -124,6 +124,22 @@ WeightReport load_weights(const std::string& path, Params& params, const std::st
   return report;
 }
 
+void load_tensors(const TensorFile& file, const std::vector<std::pair<std::string, const FileTensor*>>& tensors,
+                  Params& params) {
+  std::vector<Filling> fillings;
+  for (const Params::Entry& entry : params.entries()) {
+    const auto found =
+        std::find_if(tensors.begin(), tensors.end(), [&](const auto& tensor) { return tensor.first == entry.name; });
+    COSS_CHECK(found != tensors.end(), file.path() + ": the head's tensor '" + entry.name + "' is missing");
+    COSS_CHECK(found->second->shape == file_shape(entry), file.path() + ": the head's tensor '" + entry.name + "' is " +
+                                                              shape_text(found->second->shape) + ", expected " +
+                                                              shape_text(file_shape(entry)));
+    fillings.push_back({&entry, found->second});
+  }
+  fill_params(file, fillings, params);
+  params.refresh_compute();
+}
+
 std::vector<NamedTensor> weights_as_tensors(Params& params, const std::string& scope) {
   constexpr char kMean[] = "running_mean";
   std::vector<NamedTensor> tensors;

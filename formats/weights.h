@@ -37,6 +37,11 @@ std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string
 WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
                           const std::function<bool(const std::string&)>& optional, const std::string& from = "auto");
 
+// Fills all of `params` from the tensors of these names (without those that count batches), as head_tensors() gives
+// them. A missing tensor, or one of another shape, is an Error.
+void load_tensors(const TensorFile& file, const std::vector<std::pair<std::string, const FileTensor*>>& tensors,
+                  Params& params);
+
 // The entries of a scope as fp32 in PyTorch's layout, and an i64 scalar num_batches_tracked beside every running_mean.
 std::vector<NamedTensor> weights_as_tensors(Params& params, const std::string& scope);
 // The same as a safetensors file, which torch's load_state_dict(strict=True) takes as it is.

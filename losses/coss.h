@@ -1,9 +1,10 @@
 // CoSS (Singh and Wang, "Simple Unsupervised Knowledge Distillation With Space Similarity", ECCV 2024): the student's
-// features follow the teacher's in direction per image (rows) and per feature over the batch (columns).
+// features follow the teacher's in direction per image (rows) and per feature over the batch (columns). And SimReg
+// (Navaneet et al., BMVC 2021), its rows alone behind another head.
 #pragma once
 #include <memory>
 
-#include "layers/linear.h"
+#include "losses/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -13,16 +14,23 @@ LossTerms coss_loss(const CossParams& params, const Var& student, const Tensor& 
 
 class CossMethod : public Method {
  public:
-  CossMethod(const MethodOptions& options, const Scope& scope, Network& student, Network& teacher);
+  CossMethod(const MethodOptions& options, const MethodParts& parts);
   LossTerms forward(const StepInputs& inputs) override;
   std::vector<std::string> term_names() const override { return {"total", "cosine", "space"}; }
 
+ protected:
+  CossMethod(const CossParams& loss, const MethodParts& parts, std::unique_ptr<ProjectionHead> head);
+
  private:
   CossParams loss_;
-  Network& student_;
-  Network& teacher_;
-  // Linear-ReLU-Linear to the teacher's width; none when the widths are equal.
-  std::unique_ptr<Linear> head_in_, head_out_;
+  Network &student_, &teacher_;
+  std::unique_ptr<ProjectionHead> head_;
+};
+
+// The paper's 2 - 2 cos without its constant, mean over images, behind SimReg's head. The space term is shown only.
+class SimregMethod : public CossMethod {
+ public:
+  SimregMethod(const MethodOptions& options, const MethodParts& parts);
 };
 
 }  // namespace coss

@@ -1,52 +1,120 @@
 // Method: what one paper needs to train a student, apart from the optimizer, the loop and the files.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "layers/optimizer.h"
 #include "models/network.h"
 
 namespace coss {
 
 // What a step gives to a method; all on the device.
 struct StepInputs {
-  Tensor images;  // (N,H,W,3) compute dtype, normalised
-  Tensor labels;  // (N) i32; -1 where there is none
-  Tensor step;    // i64 (1): updates so far, for dropout
+  std::vector<Tensor> views;  // each (N,S,S,3) compute dtype, normalised: augmented views of the same N images
+  Tensor labels;              // (N) i32; -1 where there is none
+  Tensor indices;             // (N) i32: the images' places in the data set
+  Tensor step;                // i64 (1): updates so far, for dropout and other draws
 };
 
 struct LossTerms {
   Var total;      // (1) A, on the tape
   Tensor values;  // (T) A: the terms in the order of Method::term_names(), the total first
+  // (N,D) of both, of the first view, for the figures of health; empty where a method has none.
+  Tensor student = {}, teacher = {};
 };
+
+// Some methods train layers on the teacher's side, with an optimizer of their own: who learns in an update.
+enum class Learner : uint8_t { student, companion, both };
 
 class Method {
  public:
   virtual ~Method() = default;
   virtual LossTerms forward(const StepInputs& inputs) = 0;
   virtual std::vector<std::string> term_names() const = 0;
+
+  // Called once, when the parameters have their memory and their first values: for queues, memory banks, averaged
+  // networks.
+  virtual void prepare(Device, DType, uint64_t /*seed*/) {}
+  // What a resumed run needs beside the parameters; writing into the storage restores it.
+  virtual std::vector<StateTensor> state() { return {}; }
+  // After each update of the parameters, on the device, without waiting: for averaged networks.
+  virtual void after_update() {}
+
+  // Layers on the teacher's side that learn beside the student; null where there are none. The method's options
+  // companion_rate and companion_decay are the constant learning rate and the weight decay of their SGD. Like all
+  // parameters they are registered in the constructor and allocated after it, in prepare().
+  virtual Params* companion() { return nullptr; }
+  // Who learns in the update after `updates` of them. forward() is told by learn(), before the first batch and whenever
+  // it changes.
+  virtual Learner learner(int64_t /*updates*/) { return companion() ? Learner::both : Learner::student; }
+  virtual void learn(Learner) {}
 };
 
-// Options that methods read; each has its place in the recipe under `method.`.
-struct MethodOptions {
-  std::string name = "coss";
-  float student_temperature = 0.1f, teacher_temperature = 0.07f;  // loss scale = 1 / (product)
-  float row_weight = 1, column_weight = 1;                        // l_0, l_1
-  int64_t head_hidden = 2048;                                     // width of the student head's hidden layer
+// Values of a method's options by name; each has its place in the recipe under `method.`.
+class MethodOptions {
+ public:
+  MethodOptions() = default;
+  explicit MethodOptions(const std::string& method);  // with the defaults of the method
+  double operator[](const char* option) const;        // COSS_ASSERTs that the method has it
+  int64_t whole(const char* option) const { return int64_t((*this)[option]); }
+  float real(const char* option) const { return float((*this)[option]); }
+
+  std::string name;
+  std::map<std::string, double> values;
+};
+
+// What a method is built from; all of it outlives the method.
+struct MethodParts {
+  Scope scope;  // for its heads; the student's parameters are registered under scope / "student"
+  Network& student;
+  Network* teacher = nullptr;  // null where the method needs none
+  // What the teacher's file has behind the backbone: embedding (N,D) of features (N,F). Null for methods that do not
+  // need it.
+  std::function<Var(const Var& features)> teacher_head = {};
+  // Another network like the student's, for averaged copies.
+  std::function<std::unique_ptr<Network>(const Scope&)> twin = {};
+  // The same of the teacher's, without its weights: for the shapes of its stages. Null where there is no teacher.
+  std::function<std::unique_ptr<Network>(const Scope&)> teacher_twin = {};
+  int64_t batch = 0;                 // images in a batch, anchors and neighbours together
+  int64_t nearest = 0;               // each anchor is followed by so many of its neighbours
+  int64_t images = 0, classes = 0;   // of the training data
+  std::vector<int32_t> labels = {};  // of the training data; -1 where there is none
+  int64_t steps_per_epoch = 1, total_steps = 0;
+  int64_t image_size = 0;  // of the first view
+};
+
+struct MethodOption {
+  const char* name;
+  double value;  // the default
+  const char* help;
 };
 
 struct MethodInfo {
   const char* name;
   const char* paper;
-  bool needs_teacher, needs_labels;
-  // The student's parameters are registered under `scope` / "student"; heads beside it. teacher is null when not
-  // needed.
-  std::function<std::unique_ptr<Method>(const MethodOptions&, const Scope& scope, Network& student, Network* teacher)>
-      make;
+  struct Needs {
+    bool teacher = false, labels = false, teacher_logits = false;
+    bool teacher_head = false;  // the one of the teacher's file; not when the option teacher_head is there and 0
+    bool queue = false, neighbours = false;
+  } needs;
+  std::vector<MethodOption> options;
+  std::function<std::unique_ptr<Method>(const MethodOptions&, const MethodParts&)> make;
+  // Views of each image that a step takes; 1 where it is empty.
+  std::function<int64_t(const MethodOptions&)> views = {};
 };
 
 const std::vector<MethodInfo>& methods();
+// Throws Error that names the nearest known method.
 const MethodInfo& find_method(const std::string& name);
+
+// A method that weighs the labels with its option label_weight does without them where that is 0.
+bool needs_labels(const MethodOptions& options);
+bool needs_teacher_head(const MethodOptions& options);
+int64_t views_of(const MethodOptions& options);
+// Throws Error when something that the method needs is not there.
+std::unique_ptr<Method> make_method(const MethodOptions& options, const MethodParts& parts);
 
 }  // namespace coss

@@ -6,10 +6,10 @@
 namespace coss {
 
 LossTerms SupervisedMethod::forward(const StepInputs& inputs) {
-  const Var features = student_.features(Var(inputs.images), Mode::train, inputs.step);
+  const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
   const Var logits = student_.logits(features, Mode::train, inputs.step);
   const Var total = cross_entropy(widened(logits), inputs.labels);
-  return {total, total.value};
+  return {total, total.value, features.value};
 }
 
 }  // namespace coss

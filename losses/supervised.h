@@ -6,7 +6,7 @@ namespace coss {
 
 class SupervisedMethod : public Method {
  public:
-  explicit SupervisedMethod(Network& student) : student_(student) {}
+  SupervisedMethod(const MethodOptions&, const MethodParts& parts) : student_(parts.student) {}
   LossTerms forward(const StepInputs& inputs) override;
   std::vector<std::string> term_names() const override { return {"total"}; }
 

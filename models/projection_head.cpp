@@ -29,15 +29,6 @@ constexpr Method kMethods[] = {
 
 constexpr float kSmallestNorm = 1e-12f;
 
-// As a 1x1 image or, for a matrix that scales as one image, 1 image of rows and columns; gradient and all.
-Var reshaped(const Var& x, const Shape& shape) {
-  Var y = make_output(x.value.reshape(shape), {&x});
-  if (y.grad)
-    Tape::active()->record(y,
-                           [x = grad_only(x), from = x.shape()](const Tensor& dy) { accumulate(x, dy.reshape(from)); });
-  return y;
-}
-
 // "mlp.2.weight" -> "mlp.", 2, "weight"
 struct NumberedName {
   std::string prefix, leaf;
@@ -155,7 +146,7 @@ Var ProjectionHead::operator()(const Var& x, Mode mode) {
     y = layer->linear(y, layer->norm ? Activation::none : layer->activation);
     if (!layer->norm) continue;
     const Shape rows = y.shape();
-    y = reshaped((*layer->norm)(reshaped(y, {rows[0], 1, 1, rows[1]}), mode), rows);
+    y = reshape((*layer->norm)(reshape(y, {rows[0], 1, 1, rows[1]}), mode), rows);
   }
   if (unit_length_) y = normalize_rows(kSmallestNorm, y);
   return directions_.empty() ? y : prototypes(y);
@@ -165,8 +156,8 @@ Var ProjectionHead::operator()(const Var& x, Mode mode) {
 Var ProjectionHead::prototypes(const Var& x) const {
   const Var y = linear(x, normalize_rows(kSmallestNorm, directions_), {});
   const int64_t rows = y.shape()[0], columns = y.shape()[1];
-  const Var scaled = scale_channels(reshaped(y, {1, 1, rows, columns}), reshaped(magnitudes_, {1, columns}));
-  return reshaped(scaled, y.shape());
+  const Var scaled = scale_channels(reshape(y, {1, 1, rows, columns}), reshape(magnitudes_, {1, columns}));
+  return reshape(scaled, y.shape());
 }
 
 }  // namespace coss

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs libFuzzer on every reader of files that others made, with the address and undefined-behaviour sanitizers:
-#   scripts/fuzz.sh [SECONDS PER READER] [READER…]     (600; all of them; as many at a time as there are cores)
+#   scripts/fuzz.sh [SECONDS PER READER] [READER…]     (600; all of them; JOBS at a time, one per core)
 # Needs clang with its runtime (Debian: clang, libclang-rt-dev, libomp-dev). What is found stays in build/fuzz/found.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,4 +34,4 @@ fuzz() {  # reader
 }
 export -f fuzz
 export seconds OMP_WAIT_POLICY=passive
-printf '%s\n' "${readers[@]}" | xargs -P "$(nproc)" -I{} bash -c 'fuzz {}'
+printf '%s\n' "${readers[@]}" | xargs -P "${JOBS:-$(nproc)}" -I{} bash -c 'fuzz {}'

@@ -48,7 +48,7 @@ if [ "$what" != speed ]; then
   check layers "$build/tests/test_layers" --gtest_brief=1
   check models "$build/tests/test_models" --gtest_brief=1
   check losses "$build/tests/test_losses" --gtest_brief=1
-  check steps "$build/tests/test_tools" --gtest_filter='*Step*:*Record*' --gtest_brief=1
+  check steps "$build/tests/test_tools" --gtest_filter='*Step*:*Record*:EveryMethod*' --gtest_brief=1
   own='*Norm*cuda*:*Pool*cuda*:*Optim*cuda*:*Loss*cuda*:*Augment*cuda*:*Elementwise*cuda*:*cuda_bf16_depthwise*'
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
@@ -109,6 +109,8 @@ PY
   pair r56_r20_compiled --teacher resnet56_cifar --student resnet20_cifar --size 32 --batch 256 --dtype bf16 --compile
   images=${COSS_SHARED:-../shared}/data/imagenette
   if [ -d "$images" ]; then pair feeding --data "$images" --workers "$(nproc)" --batch 256; fi
+  check losses_speed python3 tools/bench_pytorch.py losses --device cuda --coss "$coss"
+  cat "$out/losses_speed.log" >>"$out/summary.txt"
   "$coss" bench mining --rows 1281167 --width 2048 --k 384 --device cuda --json >"$out/mining.json" 2>"$out/mining.err" &&
     summary "mining $(cat "$out/mining.json")"
 fi

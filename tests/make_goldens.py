@@ -23,7 +23,12 @@ from pathlib import Path
 import torch
 
 MAKERS = ["make_op_goldens", "make_optimizer_goldens", "make_model_goldens", "make_vit_goldens",
-          "make_mobile_goldens", "make_step_goldens", "make_image_goldens", "make_format_goldens"]
+          "make_mobile_goldens", "make_step_goldens", "make_image_goldens", "make_format_goldens", "make_bank_goldens",
+          "make_pair_loss_goldens",
+          "make_contrast_goldens", "make_map_loss_goldens",
+          "make_relation_loss_goldens",
+          "make_matrix_goldens",
+          "make_logit_loss_goldens"]
 
 
 def main():

@@ -1,8 +1,8 @@
 """Goldens of the image kernel and of the decoders, made with Pillow and torchvision.
 
-images.safetensors        sourceN; NAME.ints NAME.floats NAME.expected: parameters, ints[15] the source, and the result
+images.safetensors        sourceN; NAME.ints NAME.floats NAME.expected: parameters, ints[16] the source, and the result
 images_files.safetensors  NAME.file NAME.pixels: small encoded images and what Pillow decodes from them
-images_real.safetensors   NAME.path NAME.ints NAME.floats NAME.expected: crops of real JPEG files, ints[15:19] the region
+images_real.safetensors   NAME.path NAME.ints NAME.floats NAME.expected: crops of real JPEG files, ints[16:20] the region
 
 The order of ints and floats is the one of `case_of` in tests/data/image_cases.h.
 """
@@ -59,6 +59,8 @@ def augmented(image, size, resize, window, p):
         image = F.to_grayscale(image, 3)
     if p.get("sigma"):
         image = F.gaussian_blur(image, [p.get("blur_window", 23)] * 2, [p["sigma"]] * 2)
+    if p.get("solarize"):
+        image = F.solarize(image, 128)
     if p.get("flip"):
         image = F.hflip(image)
     return np.asarray(image)
@@ -73,7 +75,7 @@ def case(tensors, name, image, size, resize, window, **p):
     p = as_f32(p)
     order = p.get("order", (0, 1, 2, 3))
     ints = [image.height, image.width, *resize, *window, int(p.get("bicubic", 0)), int(p.get("flip", 0)),
-            int(p.get("jitter", 0)), *order, p.get("gray", 0), p.get("blur_window", 23)]
+            int(p.get("jitter", 0)), *order, p.get("gray", 0), p.get("blur_window", 23), p.get("solarize", 0)]
     floats = [p.get(k, d) for k, d in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0), ("sigma", 0))]
     tensors[f"{name}.ints"] = np.array(ints, np.int32)
     tensors[f"{name}.floats"] = np.array(floats, np.float32)
@@ -115,6 +117,9 @@ def kernel_cases():
         saturation=1.3, hue=0.05, sigma=0.8, flip=True)
     add("moco_v1", large, (36, 36), (36, 36), (0, 0), jitter=1, order=(3, 1, 2, 0), brightness=0.8, contrast=1.3,
         saturation=0.7, hue=-0.3, gray=2)
+    add("byol_b", large, (36, 36), (36, 36), (0, 0), bicubic=True, jitter=1, order=(1, 3, 0, 2), brightness=0.9,
+        contrast=1.2, saturation=1.1, hue=-0.06, sigma=0.4, solarize=1, flip=True)
+    add("solarize", square, (40, 40), (40, 40), (0, 0), solarize=1)
     return tensors
 
 

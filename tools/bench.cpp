@@ -65,12 +65,13 @@ void run_bench(const BenchOptions& options) {
   const Scope scope(params);
   const ModelInfo& info = find_model(options.student);
   const auto student = info.make(scope / "student", info.classes);
-  const auto method = find_method("coss").make(MethodOptions{}, scope, *student, teacher->network.get());
+  const auto method =
+      make_method(MethodOptions("coss"), {.scope = scope, .student = *student, .teacher = teacher->network.get()});
   params.allocate(device, dtype, /*seed=*/0);
   OptimizerOptions sgd;
   sgd.weight_decay = 1e-4f;
   const auto optimizer = make_optimizer(sgd, params);
-  StepOptions step_options{device, dtype, options.size};
+  StepOptions step_options{device, dtype, {options.size}};
   step_options.record = !options.eager;
   Step step(*method, params, *optimizer, step_options);
 
@@ -112,8 +113,8 @@ void run_bench(const BenchOptions& options) {
 }  // namespace
 
 void add_bench(CLI::App& program) {
-  CLI::App& command =
-      *program.add_subcommand("bench", "time a CoSS training step, feeding images (data), mining, or loading a file");
+  CLI::App& command = *program.add_subcommand(
+      "bench", "time a CoSS training step, losses, feeding images (data), mining, or loading a file");
   auto options = std::make_shared<BenchOptions>();
   options->common.batch = 64;
   command.add_option("--teacher", options->teacher, "network")->capture_default_str();
@@ -129,6 +130,7 @@ void add_bench(CLI::App& program) {
   add_bench_load(command);
   add_bench_data(command);
   add_bench_mining(command);
+  add_bench_losses(command);
   command.require_subcommand(0, 1);
   command.callback([options, &command] {
     if (command.get_subcommands().empty()) run_bench(*options);

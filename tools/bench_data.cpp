@@ -30,10 +30,10 @@ void run_bench_data(const BenchDataOptions& options) {
   const int64_t n = std::min<int64_t>(options.common.batch, dataset->size());
   ShuffledSampler sampler(dataset->size(), n, /*seed=*/0);
   LoaderOptions loading;
-  loading.image_size = options.size;
+  loading.views = {{find_augmentation(options.augmentation), options.size}};
   loading.workers = options.workers;
   loading.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
-  Loader loader(*dataset, sampler, find_augmentation(options.augmentation), loading);
+  Loader loader(*dataset, sampler, loading);
   loader.start(0, 0);
   Tensor images({n, options.size, options.size, 3}, options.common.compute(), device);
   Tensor params({n * int64_t(sizeof(ImageParams))}, DType::u8, device), pixels;
@@ -44,11 +44,12 @@ void run_bench_data(const BenchDataOptions& options) {
       begin = std::chrono::steady_clock::now();
     }
     const Batch* batch = loader.next();
-    const int64_t bytes = int64_t(batch->pixels.size());
+    const View& view = batch->views[0];
+    const int64_t bytes = int64_t(view.pixels.size());
     if (pixels.empty() || pixels.numel() < bytes) pixels = Tensor({bytes + bytes / 4}, DType::u8, device);
     Tensor part = pixels.view(0, {bytes});
-    k.upload(ctx, batch->pixels.data(), part);
-    k.upload(ctx, batch->params.data(), params);
+    k.upload(ctx, view.pixels.data(), part);
+    k.upload(ctx, view.params.data(), params);
     k.augment_images(ctx, Normalisation{}, params, pixels, images);
   }
   k.synchronize(ctx);

@@ -12,7 +12,7 @@ weights in PyTorch.
   python tools/bench_pytorch.py --device cuda --compile --batch 1024 --dtype bf16 --coss build/cuda/coss
   python tools/bench_pytorch.py --device cuda --data imagenet --workers 16 --batch 256 --coss build/cuda/coss
 
-Needs torch and torchvision. Without --coss PyTorch is measured alone.
+Needs torch and torchvision. Without --coss PyTorch is measured alone. `bench_pytorch.py losses --help`: of the losses.
 """
 import argparse
 import contextlib
@@ -294,4 +294,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["losses"]:
+        import bench_pytorch_losses
+        bench_pytorch_losses.main(sys.argv[2:])
+    else:
+        main()

@@ -12,6 +12,7 @@ void add_eval(CLI::App& program);
 void add_embed(CLI::App& program);
 void add_mine(CLI::App& program);
 void add_models(CLI::App& program);
+void add_methods(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_convert(CLI::App& program);
 void add_draw(CLI::App& program);
@@ -19,6 +20,7 @@ void add_bench(CLI::App& program);
 void add_bench_load(CLI::App& bench);
 void add_bench_data(CLI::App& bench);
 void add_bench_mining(CLI::App& bench);
+void add_bench_losses(CLI::App& bench);
 void add_doctor(CLI::App& program);
 
 }  // namespace coss

@@ -8,7 +8,9 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <variant>
@@ -23,18 +25,34 @@ namespace {
 
 using Json = nlohmann::json;
 using Triple = float[3];
-using Target =
-    std::variant<bool*, int*, int64_t*, uint64_t*, float*, double*, std::string*, Triple*, std::vector<double>*>;
+using Views = std::vector<ViewConfig>;
+using Target = std::variant<bool*, int*, int64_t*, uint64_t*, float*, double*, std::string*, Triple*,
+                            std::vector<double>*, Views*>;
 
 struct Key {
-  const char* name;
+  std::string name;
   Target target;
   const char* help;
 };
 
-// The table: every key of a recipe. A default is what a fresh Config holds.
+// "moco_v1 | moco_v2 | ..."
+const char* augmentation_help() {
+  static const std::string text = [] {
+    std::vector<std::string> names;
+    for (const Augmentation& recipe : augmentations()) names.push_back(recipe.name);
+    return fmt::format("{}", fmt::join(names, " | "));
+  }();
+  return text.c_str();
+}
+
+bool is_method(const std::string& name) {
+  return std::any_of(methods().begin(), methods().end(), [&](const MethodInfo& method) { return name == method.name; });
+}
+
+// The table: every key of a recipe, those under `method.` as the chosen method has them. A default is what a fresh
+// Config holds.
 std::vector<Key> keys(Config& c) {
-  return {
+  std::vector<Key> table{
       {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbours"},
       {"device", &c.device, "auto (a GPU if one can be used) | cpu | cuda"},
       {"dtype", &c.dtype, "of activations and weights: fp32 | bf16 | fp16 (on a GPU)"},
@@ -43,7 +61,11 @@ std::vector<Key> keys(Config& c) {
 
       {"data.path", &c.data.path, "CIFAR binaries, a folder of images or of class folders, or a list file"},
       {"data.image_size", &c.data.image_size, "pixels, height and width"},
-      {"data.augmentation", &c.data.augmentation, "moco_v1 | moco_v2 | swav | simclr | weak | cifar | eval"},
+      {"data.augmentation", &c.data.augmentation, augmentation_help()},
+      {"data.views", &c.data.views,
+       "of each image, for methods that take several: [{\"augmentation\": ..., \"image_size\": ..., \"count\": 1}, "
+       "...]; "
+       "empty: all as data.augmentation and data.image_size"},
       {"data.workers", &c.data.workers, "threads that decode images"},
       {"data.mean", &c.data.normalisation.mean,
        "of red, green and blue, subtracted from pixels in [0, 1]; unless given, as student.weights want"},
@@ -58,16 +80,12 @@ std::vector<Key> keys(Config& c) {
       {"student.from", &c.student.from, "layout of student.weights, as teacher.from"},
       {"student.classes", &c.student.classes, "of its classifier; 0: those of the data if the method needs labels"},
 
-      {"method.name", &c.method.name, "coss | supervised"},
-      {"method.student_temperature", &c.method.student_temperature, "coss: the loss is divided by both temperatures"},
-      {"method.teacher_temperature", &c.method.teacher_temperature, "coss: the loss is divided by both temperatures"},
-      {"method.row_weight", &c.method.row_weight, "coss: weight of the term per image"},
-      {"method.column_weight", &c.method.column_weight, "coss: weight of the term per feature dimension"},
-      {"method.head_hidden", &c.method.head_hidden, "coss: width of the hidden layer of the student's head"},
+      {"method.name", &c.method.name, "see `coss methods`; it brings the options that follow"},
 
       {"neighbours.file", &c.neighbours.file, ".npy of `coss mine`; empty: mined with the teacher first"},
       {"neighbours.nearest", &c.neighbours.nearest, "neighbours that join each anchor; 0: none"},
       {"neighbours.pool", &c.neighbours.pool, "they are drawn from this many nearest"},
+      {"neighbours.unique", &c.neighbours.unique, "no image twice in a batch: others take the place"},
 
       {"train.batch", &c.train.batch, "images per step, anchors and neighbours together"},
       {"train.epochs", &c.train.epochs, "passes over the data, as anchors"},
@@ -103,6 +121,14 @@ std::vector<Key> keys(Config& c) {
       {"knn.every_steps", &c.knn.every_steps, "the same, counted in steps; 0: off"},
       {"knn.k", &c.knn.k, "neighbours that vote in the check"},
   };
+  if (!is_method(c.method.name)) return table;
+  const auto name = std::find_if(table.begin(), table.end(), [](const Key& key) { return key.name == "method.name"; });
+  std::vector<Key> options;
+  for (const MethodOption& option : find_method(c.method.name).options)
+    options.push_back({std::string("method.") + option.name,
+                       &c.method.values.try_emplace(option.name, option.value).first->second, option.help});
+  table.insert(name + 1, options.begin(), options.end());
+  return table;
 }
 
 // How a run is watched and fed; none of it changes a weight.
@@ -117,6 +143,16 @@ bool is_harmless(const std::string& name) {
 // A float written as JSON must read back as typed: 0.03, not 0.029999999329447746.
 double shortest(float value) { return std::stod(fmt::format("{}", value)); }
 
+Json json_of_views(const Views& views) {
+  Json list = Json::array();
+  for (const ViewConfig& view : views) {
+    Json& item = list.emplace_back(Json::object({{"count", view.count}}));
+    if (!view.augmentation.empty()) item["augmentation"] = view.augmentation;
+    if (view.image_size != 0) item["image_size"] = view.image_size;
+  }
+  return list;
+}
+
 Json json_of(const Target& target) {
   return std::visit(
       [](auto* value) -> Json {
@@ -125,6 +161,10 @@ Json json_of(const Target& target) {
           return Json{shortest((*value)[0]), shortest((*value)[1]), shortest((*value)[2])};
         else if constexpr (std::is_same_v<T, float>)
           return shortest(*value);
+        else if constexpr (std::is_same_v<T, double>)
+          return *value == std::floor(*value) && std::abs(*value) < 1e15 ? Json(int64_t(*value)) : Json(*value);
+        else if constexpr (std::is_same_v<T, Views>)
+          return json_of_views(*value);
         else
           return *value;
       },
@@ -141,6 +181,8 @@ const char* wanted(const Target& target) {
         if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) return "a number";
         if constexpr (std::is_same_v<T, std::string>) return "a text";
         if constexpr (std::is_same_v<T, Triple>) return "a list of three numbers";
+        if constexpr (std::is_same_v<T, Views>)
+          return "a list of views, each {\"augmentation\": name, \"image_size\": pixels, \"count\": number}";
         return "a list of numbers";
       },
       target);
@@ -167,6 +209,24 @@ bool read_integer(const Json& json, T& value) {
   return true;
 }
 
+// Each may leave out what it takes from the keys above.
+bool read_views(const Json& json, Views& views) {
+  if (!json.is_array()) return false;
+  views.clear();
+  for (const Json& item : json) {
+    if (!item.is_object()) return false;
+    ViewConfig& view = views.emplace_back();
+    for (const auto& [word, value] : item.items()) {
+      if (word == "augmentation" && value.is_string())
+        view.augmentation = value.get<std::string>();
+      else if (!(word == "image_size" && read_integer(value, view.image_size)) &&
+               !(word == "count" && read_integer(value, view.count)))
+        return false;
+    }
+  }
+  return true;
+}
+
 bool read(const Json& json, const Target& target) {
   return std::visit(
       [&](auto* value) {
@@ -182,6 +242,8 @@ bool read(const Json& json, const Target& target) {
           return json.is_number() && std::isfinite(*value);
         } else if constexpr (std::is_integral_v<T>) {
           return read_integer(json, *value);
+        } else if constexpr (std::is_same_v<T, Views>) {
+          return read_views(json, *value);
         } else {
           if (!json.is_array() || (std::is_same_v<T, Triple> && json.size() != 3)) return false;
           for (const Json& item : json)
@@ -201,7 +263,7 @@ bool read(const Json& json, const Target& target) {
 // Applies values to keys and collects what is wrong with them.
 class Reader {
  public:
-  explicit Reader(Config& config) : keys_(keys(config)) {}
+  explicit Reader(Config& config) : config_(config), keys_(keys(config)) {}
 
   void object(const Json& json, const std::string& prefix) {
     for (const auto& [word, value] : json.items()) {
@@ -244,8 +306,7 @@ class Reader {
   }
 
   bool is_group(const std::string& name) const {
-    return std::any_of(keys_.begin(), keys_.end(),
-                       [&](const Key& key) { return std::string(key.name).starts_with(name + "."); });
+    return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.name.starts_with(name + "."); });
   }
 
   void set(const std::string& name, const Json& value) {
@@ -266,20 +327,24 @@ class Reader {
       complaints.push_back(fmt::format("{} is a group of keys, not a value", name));
       return;
     }
+    if (name.starts_with("method.") && !is_method(config_.method.name)) return;  // the name is the mistake
     std::vector<std::string> names;
     std::string guess;
     for (const Key& key : keys_) {
       names.push_back(key.name);
       // The right word in the wrong group.
-      const std::string full = key.name, leaf = name.substr(name.rfind('.') + 1);
-      if (full.substr(full.rfind('.') + 1) == leaf) guess = full;
+      const std::string leaf = name.substr(name.rfind('.') + 1);
+      if (key.name.substr(key.name.rfind('.') + 1) == leaf) guess = key.name;
     }
     if (const std::string near = nearest(name, names); !near.empty()) guess = near;
     std::string shown = name.size() > 60 ? name.substr(0, 57) + "..." : name;
+    const bool option = name.starts_with("method.");
     complaints.push_back(fmt::format("unknown key '{}'", shown) +
+                         (option ? fmt::format(": the method {} has no such option", config_.method.name) : "") +
                          (guess.empty() ? "" : fmt::format("; did you mean '{}'?", guess)));
   }
 
+  const Config& config_;
   std::vector<Key> keys_;
   std::set<std::string> set_;  // names of the keys that were given
 };
@@ -314,12 +379,31 @@ Json parse_json(const std::string& text, const std::string& origin) {
   return json;
 }
 
+// What the recipe and then the overrides say: the other keys under `method.` follow from it.
+std::optional<std::string> method_name(const Json& json, const std::vector<std::string>& overrides) {
+  std::optional<std::string> name;
+  for (const char* place : {"/method/name", "/method.name"}) {
+    const Json::json_pointer at(place);
+    if (json.contains(at) && json[at].is_string()) name = json[at].get<std::string>();
+  }
+  for (const std::string& item : overrides)
+    if (item.starts_with("method.name=")) name = item.substr(item.find('=') + 1);
+  return name;
+}
+
 }  // namespace
 
 Config parse_config(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides) {
   Config config;
+  const Json json = parse_json(text, origin);
+  if (const auto name = method_name(json, overrides)) {
+    if (is_method(*name))
+      config.method = MethodOptions(*name);
+    else
+      config.method.name = *name;  // check() says so
+  }
   Reader reader(config);
-  reader.object(parse_json(text, origin), "");
+  reader.object(json, "");
   for (const std::string& item : overrides) reader.override(item);
   if (!reader.complaints.empty()) fail(origin, reader.complaints);
   config.data.normalisation_said = reader.was_set("data.mean") || reader.was_set("data.stddev");
@@ -372,7 +456,7 @@ void check(const Config& c) {
   if (!c.student.model.empty()) look_up("student.model", [&] { find_model(c.student.model); });
   if (!c.teacher.model.empty()) look_up("teacher.model", [&] { find_model(c.teacher.model); });
   look_up("method.name", [&] {
-    if (!find_method(c.method.name).needs_teacher) return;
+    if (!find_method(c.method.name).needs.teacher) return;
     need(!c.teacher.model.empty(), fmt::format("method {} needs a teacher: add teacher.model=NAME", c.method.name));
     need(!c.teacher.weights.empty(), fmt::format("method {} needs a teacher: add teacher.weights=FILE", c.method.name));
   });
@@ -384,11 +468,26 @@ void check(const Config& c) {
   at_least("data.image_size", c.data.image_size, 8);
   need(c.data.image_size <= 4096, fmt::format("data.image_size is {}; at most 4096", c.data.image_size));
   at_least("data.workers", c.data.workers, 1);
+  int64_t described = 0;
+  for (const ViewConfig& view : c.data.views) {
+    if (!view.augmentation.empty()) look_up("data.views", [&] { find_augmentation(view.augmentation); });
+    need(view.image_size == 0 || (view.image_size >= 8 && view.image_size <= 4096),
+         fmt::format("data.views: image_size is {}; it must be at least 8 and at most 4096", view.image_size));
+    need(view.count >= 1 && view.count <= 64,
+         fmt::format("data.views: count is {}; it must be at least 1 and at most 64", view.count));
+    described += std::clamp<int64_t>(view.count, 0, 64);
+  }
+  if (is_method(c.method.name)) {
+    const int64_t taken = views_of(c.method);
+    need(taken >= 1 && taken <= 64,
+         fmt::format("the method {} with these options takes {} views of an image; they must "
+                     "be at least 1 and at most 64",
+                     c.method.name, taken));
+    need(c.data.views.empty() || described == taken,
+         fmt::format("data.views describes {} views, and the method {} takes {}", described, c.method.name, taken));
+  }
   for (float stddev : c.data.normalisation.stddev) need(stddev > 0, "data.stddev must be above 0");
   at_least("student.classes", c.student.classes, 0);
-  need(c.method.student_temperature > 0, "method.student_temperature must be above 0");
-  need(c.method.teacher_temperature > 0, "method.teacher_temperature must be above 0");
-  at_least("method.head_hidden", c.method.head_hidden, 1);
   at_least("train.batch", c.train.batch, 1);
   at_least("train.epochs", c.train.epochs, 1);
   at_least("train.max_steps", c.train.max_steps, 0);
@@ -424,11 +523,24 @@ void check(const Config& c) {
   if (!complaints.empty()) fail("recipe", complaints);
 }
 
+std::vector<ViewConfig> views_of(const Config& config) {
+  const ViewConfig usual{config.data.augmentation, config.data.image_size, 1};
+  if (config.data.views.empty()) return std::vector<ViewConfig>(size_t(views_of(config.method)), usual);
+  std::vector<ViewConfig> all;
+  for (const ViewConfig& view : config.data.views) {
+    ViewConfig one = usual;
+    if (!view.augmentation.empty()) one.augmentation = view.augmentation;
+    if (view.image_size > 0) one.image_size = view.image_size;
+    all.insert(all.end(), size_t(view.count), one);
+  }
+  return all;
+}
+
 std::string to_json(const Config& config) {
   Config copy = config;
   std::string text = "{", group;
   for (const Key& key : keys(copy)) {
-    const std::string name = key.name;
+    const std::string& name = key.name;
     const size_t dot = name.find('.');
     const std::string prefix = dot == std::string::npos ? "" : name.substr(0, dot);
     const bool first = text.back() == '{';
@@ -456,12 +568,14 @@ std::string config_help() {
 
 std::vector<std::string> differences(const Config& before, const Config& after) {
   Config a = before, b = after;
-  const std::vector<Key> old_keys = keys(a), new_keys = keys(b);
+  std::map<std::string, Json> was;
+  for (const Key& key : keys(a)) was[key.name] = json_of(key.target);
   std::vector<std::string> changed;
-  for (size_t i = 0; i < old_keys.size(); ++i) {
-    const Json was = json_of(old_keys[i].target), is = json_of(new_keys[i].target);
-    if (was != is && !is_harmless(old_keys[i].name))
-      changed.push_back(fmt::format("{}: {} -> {}", old_keys[i].name, was.dump(), is.dump()));
+  for (const Key& key : keys(b)) {
+    const Json is = json_of(key.target);
+    const auto old = was.find(key.name);
+    if (is_harmless(key.name) || (old != was.end() && old->second == is)) continue;
+    changed.push_back(fmt::format("{}: {} -> {}", key.name, old == was.end() ? "none" : old->second.dump(), is.dump()));
   }
   return changed;
 }

@@ -11,10 +11,18 @@
 
 namespace coss {
 
+// Views of each image that are made alike.
+struct ViewConfig {
+  std::string augmentation;  // empty: data.augmentation
+  int64_t image_size = 0;    // 0: data.image_size
+  int64_t count = 1;
+};
+
 struct DataConfig {
   std::string path;
   int64_t image_size = 224;
   std::string augmentation = "moco_v2";
+  std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above
   int workers = 2;
   Normalisation normalisation;      // keys data.mean and data.stddev
   bool normalisation_said = false;  // one of the two stands in the recipe
@@ -37,6 +45,7 @@ struct NeighboursConfig {
   std::string file;     // .npy of `coss mine`; empty: mined with the teacher before the first step
   int64_t nearest = 0;  // neighbours per anchor; 0: a plain shuffled batch
   int64_t pool = 31;    // they are drawn from this many nearest
+  bool unique = false;  // no image twice in a batch, as far as the stored neighbours allow
 };
 
 struct TrainConfig {
@@ -70,7 +79,7 @@ struct Config {
   DataConfig data;
   TeacherConfig teacher;
   StudentConfig student;
-  MethodOptions method;
+  MethodOptions method{"coss"};
   NeighboursConfig neighbours;
   TrainConfig train;
   OptimizerOptions optimizer;
@@ -91,6 +100,9 @@ Config parse_config(const std::string& text, const std::string& origin, const st
 
 // What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.
 void check(const Config& config);
+
+// What the method's views are made by, one entry for each.
+std::vector<ViewConfig> views_of(const Config& config);
 
 // The resolved recipe, every key in the order of the table.
 std::string to_json(const Config& config);

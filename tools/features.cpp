@@ -14,23 +14,23 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
   const Kernels& k = kernels(device);
   SequentialSampler sampler(dataset.size(), options.batch);
   LoaderOptions loading;
-  loading.image_size = options.image_size;
   loading.workers = options.workers;
   loading.ring = 2;  // whole images wait there, not crops
   loading.replace_broken = false;
   loading.log = options.log;
-  Augmentation central = find_augmentation("eval");
-  central.bicubic = options.bicubic;
-  Loader loader(dataset, sampler, central, loading);
+  loading.views = {{find_augmentation("eval"), options.image_size}};
+  loading.views[0].augmentation.bicubic = options.bicubic;
+  Loader loader(dataset, sampler, loading);
   loader.start(0, 0, 0);
   int64_t done = 0;
   while (const Batch* batch = loader.next()) {
     stop_if_interrupted();
     const int64_t n = int64_t(batch->indices.size());
-    Tensor pixels({int64_t(batch->pixels.size())}, DType::u8, device);
+    const View& view = batch->views[0];
+    Tensor pixels({int64_t(view.pixels.size())}, DType::u8, device);
     Tensor params({n * int64_t(sizeof(ImageParams))}, DType::u8, device);
-    k.upload(ctx, batch->pixels.data(), pixels);
-    k.upload(ctx, batch->params.data(), params);
+    k.upload(ctx, view.pixels.data(), pixels);
+    k.upload(ctx, view.params.data(), params);
     Tensor images({n, options.image_size, options.image_size, 3}, dtype, device);
     k.augment_images(ctx, options.normalisation, params, pixels, images);
     Var out = network.features(Var(images), Mode::eval);

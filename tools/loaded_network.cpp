@@ -26,14 +26,20 @@ bool is_variant(const std::string& model, const std::string& other) {
                      [&](const std::string& layout) { return variant_for(model, layout) == other; });
 }
 
-WeightFacts facts_of(const std::string& asked, const TensorFile& file, const std::string& from) {
-  const ModelInfo& info = find_model(asked);
+// What `model` wants of a file; a classifier of any number of classes will do.
+std::vector<WantedTensor> wanted_of(const std::string& model) {
+  const ModelInfo& info = find_model(model);
   const int64_t classes = std::max<int64_t>(info.classes, 1);
   Params params;
   const auto network = info.make(Scope(params), classes);
   std::vector<WantedTensor> wanted = wanted_tensors(params, "", is_classifier);
   for (WantedTensor& want : wanted)
     if (want.optional && want.shape[0] == classes) want.shape[0] = -1;
+  return wanted;
+}
+
+WeightFacts facts_of(const std::string& asked, const TensorFile& file, const std::string& from) {
+  const std::vector<WantedTensor> wanted = wanted_of(asked);
   const LayoutMatch match = match_layout(file, wanted, from);
 
   WeightFacts facts;
@@ -93,7 +99,9 @@ std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::
   const ModelInfo& info = find_model(facts.model);
   loaded->model = facts.model;
   loaded->image_size = info.image_size;
-  loaded->network = info.make(Scope(loaded->params, "network"), facts.classes > 0 ? facts.classes : info.classes);
+  const bool own = weights.empty() || classifier == Classifier::required;
+  const int64_t classes = facts.classes > 0 ? facts.classes : own ? info.classes : 0;
+  loaded->network = info.make(Scope(loaded->params, "network"), classes);
   loaded->params.allocate(device, dtype, seed, /*frozen=*/true);
   if (weights.empty()) return loaded;
   const auto optional = [&](const std::string& parameter) {
@@ -103,6 +111,29 @@ std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::
   loaded->normalisation = facts.normalisation;
   loaded->bicubic = facts.bicubic;
   loaded->report = (facts.note.empty() ? "" : facts.note + "; ") + report.str();
+  return loaded;
+}
+
+std::unique_ptr<LoadedHead> load_head(const std::string& name, const std::string& weights, Device device, DType dtype,
+                                      const std::string& from) {
+  const TensorFile file = open_tensor_file(weights);
+  const LayoutMatch match = match_layout(file, wanted_of(name), from);
+  auto tensors = head_tensors(file, match);
+  if (tensors.empty() && !said(file, "model").empty())  // as `coss convert --keep-heads` writes it
+    for (const FileTensor& tensor : file.tensors())
+      if (tensor.name.starts_with("head.")) tensors.emplace_back(tensor.name.substr(5), &tensor);
+  if (tensors.empty()) return nullptr;
+  std::vector<ProjectionTensor> shapes;
+  for (auto& [tensor, stored] : tensors) {
+    if (tensor.find('.') == std::string::npos) tensor = "0." + tensor;  // a linear layer alone, as MoCo v1 has it
+    shapes.push_back({tensor, stored->shape});
+  }
+  auto loaded = std::make_unique<LoadedHead>();
+  ProjectionOptions options = projection_from(shapes);
+  if (match.layout && match.layout->name == std::string("swav")) options.unit_length = true;
+  loaded->head = std::make_unique<ProjectionHead>(Scope(loaded->params), options);
+  loaded->params.allocate(device, dtype, 0, /*frozen=*/true);
+  load_tensors(file, tensors, loaded->params);
   return loaded;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "models/network.h"
+#include "models/projection_head.h"
 
 namespace coss {
 
@@ -39,12 +40,20 @@ struct LoadedNetwork {
 enum class Classifier : uint8_t { required, optional };
 
 // Builds model `name`, or the variant of it that the weights want, with the number of classes that the file's
-// classifier has (the model's own when there is none) and loads `weights`. A backbone tensor that does not match is an
-// Error; so is a classifier when it is required, also one that the file marks as untrained. With weights empty the
-// network keeps the initial values of `seed`.
+// classifier has (none when the file has none, unless it is required) and loads `weights`. A backbone tensor that does
+// not match is an Error; so is a classifier when it is required, also one that the file marks as untrained. With
+// weights empty the network keeps the initial values of `seed`.
 std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::string& weights, Classifier classifier,
                                             Device device, DType dtype, const std::string& from = "auto",
                                             uint64_t seed = 0);
+
+// The projection head that stands in the file behind the backbone of model `name`, frozen; null where there is none.
+struct LoadedHead {
+  Params params;
+  std::unique_ptr<ProjectionHead> head;
+};
+std::unique_ptr<LoadedHead> load_head(const std::string& name, const std::string& weights, Device device, DType dtype,
+                                      const std::string& from = "auto");
 
 // True for the names of a network's classifier ("fc.weight", "classifier.1.bias").
 bool is_classifier(const std::string& parameter_name);

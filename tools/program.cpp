@@ -66,6 +66,7 @@ void build(CLI::App& program) {
   add_embed(program);
   add_mine(program);
   add_models(program);
+  add_methods(program);
   add_inspect(program);
   add_convert(program);
   add_draw(program);

@@ -17,12 +17,14 @@ namespace coss {
 struct StepOptions {
   Device device = Device::cpu;
   DType dtype = DType::f32;
-  int32_t image_size = 224;
+  std::vector<int32_t> image_sizes = {224};  // of each view
   Normalisation normalisation = {};
   int64_t accumulate = 1;  // batches per update
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off
   bool record = true;      // where the device can
+  // Of the method's companion: SGD with momentum 0.9 at a constant rate.
+  double companion_rate = 0, companion_decay = 0;
 };
 
 // Means over the steps since the last reading.
@@ -39,7 +41,8 @@ class Step {
 
   // Forward and backward of one batch; gradients add up.
   void run(const Batch& batch);
-  // The same on images that are on the device already, (N,H,W,3) in the compute dtype, with labels 0: for timing.
+  // The same on images that are on the device already, (N,H,W,3) in the compute dtype, which are every view, with
+  // labels and places 0: for timing.
   void run_on(const Tensor& images);
   // After `accumulate` batches: clip, optimizer, averages.
   void update(double learning_rate);
@@ -47,14 +50,17 @@ class Step {
   int64_t updates() const { return updates_; }
   StepMeans read();                // and start the means anew
   int64_t first_bad_step() const;  // since the last reading: the first whose loss was not finite, or -1
+  // Of the last batch, (N,D): what the method shows for the figures of health; empty where it shows none.
+  const Tensor& student_features() const { return student_features_; }
+  const Tensor& teacher_features() const { return teacher_features_; }
   Ema* ema() { return ema_ ? &*ema_ : nullptr; }
   // The scale of the loss in f16 training; 1 in every other dtype. Waits.
   double loss_scale() const { return scaler_.empty() ? 1 : scaler_.to_doubles()[0]; }
   // Memory that only the recorded step uses: its own pool. Empty where steps are not recorded.
   const Pool* own_pool() const { return memory_.pool.get(); }
 
-  // What a resumed run needs beside the parameters: optimizer state, averages and running means as tensors, whose
-  // storage restore() expects to be filled already, and two counters.
+  // What a resumed run needs beside the parameters: optimizer state, averages, running means, and the method's state
+  // and companion as tensors, whose storage restore() expects to be filled already, and two counters.
   std::vector<StateTensor> state() const;
   int64_t batches_since_read() const { return batches_; }
   void restore(int64_t updates, int64_t batches_since_read);
@@ -66,23 +72,34 @@ class Step {
     int done = 0;
     std::unique_ptr<Recording> recording;
   };
+  // On the device, what augment_images makes a view from.
+  struct Source {
+    Tensor pixels, params;
+  };
   void perform(Half& half, const std::function<void()>& work);
   void upload(const Batch& batch);
   void prepare_inputs(int64_t images);
   void compute();
   void apply_gradient();
   void count_update(int64_t updates);
+  void upload_scalars(double rate, bool learns, Tensor& scalars);
 
   Method& method_;
   Params& params_;
   Optimizer& optimizer_;
   StepOptions options_;
   std::unique_ptr<Ema> ema_;
+  Params* companion_;
+  std::unique_ptr<Optimizer> companion_optimizer_;
+  Learner learner_;
   StepInputs inputs_;
   bool records_;
   PoolScope::Memory memory_;  // of the recorded work; before the halves, whose recordings use it
   Half forward_, update_;
-  Tensor pixels_, image_params_, scalars_, scaler_, square_sum_, sums_;
+  std::vector<Source> sources_;   // of the views
+  std::vector<int32_t> indices_;  // on the host, as they are uploaded
+  Tensor scalars_, companion_scalars_, scaler_, square_sum_, sums_;
+  Tensor student_features_, teacher_features_;
   int64_t updates_ = 0, batches_ = 0;
 };
 

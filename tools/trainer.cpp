@@ -43,9 +43,10 @@ Trainer::Trainer(const Config& config)
     test_set_ = open_dataset(config.data.path, Split::test);
   }
   const MethodInfo& method = find_method(config.method.name);
-  COSS_CHECK(!method.needs_labels || train_set_->classes() > 0,
+  const bool labelled = needs_labels(config.method);
+  COSS_CHECK(!labelled || train_set_->classes() > 0,
              fmt::format("method {} needs labels, and {} has none", method.name, config.data.path));
-  if (method.needs_teacher)
+  if (method.needs.teacher)
     teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_,
                             config.teacher.from);
   if (teacher_ && !config.teacher.weights.empty()) teacher_->take_images_of(config.data.normalisation);
@@ -58,32 +59,71 @@ Trainer::Trainer(const Config& config)
   student_model_ = student.model;
   const ModelInfo& model = find_model(student_model_);
   int64_t classes = config.student.classes > 0 ? config.student.classes : model.classes;
-  if (method.needs_labels && config.student.classes == 0) classes = train_set_->classes();
+  if (labelled && config.student.classes == 0) classes = train_set_->classes();
   student_ = model.make(scope / "student", classes);
-  method_ = method.make(config.method, scope, *student_, teacher_ ? teacher_->network.get() : nullptr);
-  params_.allocate(device_, dtype_, config.seed);
+  count_steps();
+  make_the_method(classes);
   if (!config.student.weights.empty()) {
     const WeightReport report =
         load_weights(config.student.weights, params_, "student", is_classifier, config.student.from);
     student_report_ = (student.note.empty() ? "" : student.note + "; ") + report.str();
   }
-  optimizer_ = make_optimizer(config.optimizer, params_);
-  step_ =
-      std::make_unique<Step>(*method_, params_, *optimizer_,
-                             StepOptions{device_, dtype_, int32_t(config.data.image_size), config.data.normalisation,
-                                         config.train.accumulate, config.train.clip_norm, config.train.ema_decay});
-
-  const int64_t micro_batch = config.train.batch / config.train.accumulate;
-  const int64_t anchors = micro_batch / (1 + config.neighbours.nearest);
-  COSS_CHECK(train_set_->size() >= anchors,
-             fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
-  batches_per_epoch_ = train_set_->size() / anchors;
-  steps_per_epoch_ = std::max<int64_t>(1, batches_per_epoch_ / config.train.accumulate);
+  make_step();
   if (config.neighbours.nearest == 0 || !config.neighbours.file.empty()) make_sampler(config.neighbours.file);
-  total_steps_ = config.train.max_steps > 0 ? config.train.max_steps : config.train.epochs * steps_per_epoch_;
 }
 
 Trainer::~Trainer() = default;
+
+void Trainer::count_steps() {
+  const int64_t micro_batch = config_.train.batch / config_.train.accumulate;
+  const int64_t anchors = micro_batch / (1 + config_.neighbours.nearest);
+  COSS_CHECK(train_set_->size() >= anchors,
+             fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
+  batches_per_epoch_ = train_set_->size() / anchors;
+  steps_per_epoch_ = std::max<int64_t>(1, batches_per_epoch_ / config_.train.accumulate);
+  total_steps_ = config_.train.max_steps > 0 ? config_.train.max_steps : config_.train.epochs * steps_per_epoch_;
+}
+
+// The method and its heads, then memory and first values of all parameters.
+void Trainer::make_the_method(int64_t student_classes) {
+  const Scope scope(params_);
+  MethodParts parts{.scope = scope, .student = *student_};
+  if (teacher_) parts.teacher = teacher_->network.get();
+  if (teacher_ && needs_teacher_head(config_.method) && !config_.teacher.weights.empty())
+    teacher_head_ = load_head(teacher_->model, config_.teacher.weights, device_, dtype_, config_.teacher.from);
+  if (teacher_head_)
+    parts.teacher_head = [head = teacher_head_->head.get()](const Var& x) { return (*head)(x, Mode::eval); };
+  if (teacher_)
+    parts.teacher_twin = [model = teacher_->model](const Scope& at) { return find_model(model).make(at, 0); };
+  parts.twin = [model = student_model_, student_classes](const Scope& at) {
+    return find_model(model).make(at, student_classes);
+  };
+  parts.nearest = config_.neighbours.nearest;
+  parts.batch = config_.train.batch / config_.train.accumulate;
+  parts.images = train_set_->size();
+  parts.classes = train_set_->classes();
+  for (int64_t i = 0; i < parts.images; ++i) parts.labels.push_back(train_set_->label(i));
+  parts.steps_per_epoch = steps_per_epoch_;
+  parts.total_steps = total_steps_;
+  parts.image_size = views_of(config_).front().image_size;
+  method_ = make_method(config_.method, parts);
+  params_.allocate(device_, dtype_, config_.seed);
+}
+
+void Trainer::make_step() {
+  method_->prepare(device_, dtype_, config_.seed);
+  optimizer_ = make_optimizer(config_.optimizer, params_);
+  StepOptions options{device_, dtype_, {}, config_.data.normalisation};
+  for (const ViewConfig& view : views_of(config_)) options.image_sizes.push_back(int32_t(view.image_size));
+  options.accumulate = config_.train.accumulate;
+  options.clip_norm = config_.train.clip_norm;
+  options.ema_decay = config_.train.ema_decay;
+  if (method_->companion()) {
+    options.companion_rate = config_.method["companion_rate"];
+    options.companion_decay = config_.method["companion_decay"];
+  }
+  step_ = std::make_unique<Step>(*method_, params_, *optimizer_, options);
+}
 
 std::string Trainer::summary() const {
   std::string text = fmt::format("data     {}: {} training images, {} classes\n", config_.data.path, train_set_->size(),
@@ -112,12 +152,13 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
     progress.message(fmt::format("resumed from {} at step {}", checkpoint->path, step_->updates()));
   }
   LoaderOptions loading;
-  loading.image_size = int32_t(config_.data.image_size);
+  for (const ViewConfig& view : views_of(config_))
+    loading.views.push_back({find_augmentation(view.augmentation), int32_t(view.image_size)});
   loading.seed = config_.seed;
   loading.workers = config_.data.workers;
   loading.log = [&](const std::string& line) { folder.log(line); };
   const int64_t per_step = config_.train.accumulate;
-  loader_ = std::make_unique<Loader>(*train_set_, *sampler_, find_augmentation(config_.data.augmentation), loading);
+  loader_ = std::make_unique<Loader>(*train_set_, *sampler_, loading);
   const int64_t first_batch = step_->updates() * per_step;
   loader_->start(first_batch / batches_per_epoch_, first_batch % batches_per_epoch_);
 
@@ -175,7 +216,7 @@ void Trainer::make_sampler(const std::string& neighbours) {
   const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
   sampler_ = std::make_unique<NeighbourSampler>(
       std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
-      micro_batch / (1 + nearest), nearest, config_.neighbours.pool, config_.seed);
+      micro_batch / (1 + nearest), nearest, config_.neighbours.pool, config_.seed, config_.neighbours.unique);
 }
 
 FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> log) const {
@@ -230,6 +271,13 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
   values.emplace_back("learning_rate", rate);
   values.emplace_back("images_per_second", state.images_per_second);
   values.emplace_back("wait_share", state.wait_share);
+  const Health health = measure_health(step_->student_features(), step_->teacher_features());
+  for (const auto& number : health.numbers()) values.push_back(number);
+  if (method_->learner(state.step - 1) != Learner::companion)  // else the student stands still, as it should
+    for (const std::string& warning : health_watch_.look(state.step, health, means.gradient_norm)) {
+      progress.message(warning);
+      folder.log(warning);
+    }
   folder.metrics(state.step, values);
   for (const auto& [name, value] : values) last_[name] = value;
 
@@ -258,14 +306,14 @@ void Trainer::knn_check(RunFolder& folder, Progress& progress) {
 }
 
 void Trainer::save_student(const std::string& path) {
-  const bool labelled = find_method(config_.method.name).needs_labels;
+  const bool trained = needs_labels(config_.method) || find_method(config_.method.name).needs.teacher_logits;
   const Normalisation& norm = config_.data.normalisation;
   auto triple = [](const float* v) { return fmt::format("{},{},{}", v[0], v[1], v[2]); };
   save_weights(path, params_, "student",
                {{"model", student_model_},
                 {"method", config_.method.name},
                 {"step", std::to_string(step_->updates())},
-                {"classifier", labelled ? "trained" : "untrained"},
+                {"classifier", trained ? "trained" : "untrained"},
                 {"image_mean", triple(norm.mean)},
                 {"image_stddev", triple(norm.stddev)}});
 }

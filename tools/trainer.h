@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "tools/config.h"
 #include "tools/features.h"
+#include "tools/health.h"
 #include "tools/loaded_network.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
@@ -40,6 +41,9 @@ class Trainer {
   TrainResult run(RunFolder& folder, Progress& progress);
 
  private:
+  void count_steps();
+  void make_the_method(int64_t student_classes);
+  void make_step();
   void make_sampler(const std::string& neighbours);
   FeatureOptions feature_options(std::function<void(const std::string&)> log) const;
   void mine_neighbours(const std::string& out, Progress& progress);
@@ -56,6 +60,7 @@ class Trainer {
   DType dtype_;
   std::unique_ptr<Dataset> train_set_, test_set_;  // test only for the online kNN check
   std::unique_ptr<LoadedNetwork> teacher_;
+  std::unique_ptr<LoadedHead> teacher_head_;  // null where its file has none
   Params params_;
   std::unique_ptr<Network> student_;
   std::string student_model_, student_report_;  // what was built, and of loading its first weights
@@ -70,6 +75,7 @@ class Trainer {
   struct Window;
   std::unique_ptr<Window> window_;
   std::map<std::string, double> last_;
+  HealthWatch health_watch_;
 };
 
 }  // namespace coss

@@ -319,10 +319,12 @@ template <class T>
 using Table = T[3][256];  // normalised value of each byte per channel
 
 template <class T>
-void make_table(const Normalisation& normalisation, Table<T>& table) {
+void make_table(const Normalisation& normalisation, bool solarize, Table<T>& table) {
   for (int c = 0; c < 3; ++c) {
-    for (int v = 0; v < 256; ++v)
-      table[c][v] = T(image::normalised(uint32_t(v), normalisation.mean[c], normalisation.stddev[c]));
+    for (uint32_t v = 0; v < 256; ++v) {
+      const uint32_t level = solarize ? image::solarized(v) : v;
+      table[c][v] = T(image::normalised(level, normalisation.mean[c], normalisation.stddev[c]));
+    }
   }
 }
 
@@ -360,8 +362,8 @@ void augment_images(Context& ctx, const Normalisation& normalisation, const Tens
   const int parts = omp_in_parallel() ? 1 : int(std::min<int64_t>(threads(), count));
   auto* scratch = static_cast<char*>(ctx.workspace(scratch_bytes * size_t(std::max(parts, 1))));
   dispatch("augment_images", y.dtype(), [&]<class T>() {
-    Table<T> table;
-    make_table(normalisation, table);
+    Table<T> tables[2];  // the second solarizes
+    for (int solarize = 0; solarize < 2; ++solarize) make_table(normalisation, solarize != 0, tables[solarize]);
     T* out = y.mutable_data<T>();
 #pragma omp parallel for num_threads(parts) schedule(dynamic, 1)
     for (int64_t i = 0; i < count; ++i) {
@@ -374,7 +376,7 @@ void augment_images(Context& ctx, const Normalisation& normalisation, const Tens
       if (p.jitter) jitter(p, s.image, n);
       if (p.gray == 1) make_gray(s.image, n);
       if (p.blur_sigma > 0) blur(p, h, w, s);
-      normalise(table, s.image, p.flip != 0, h, w, out + i * n * 3);
+      normalise(tables[p.solarize != 0], s.image, p.flip != 0, h, w, out + i * n * 3);
     }
   });
 }

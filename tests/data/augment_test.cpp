@@ -26,7 +26,9 @@ Draw draw(const Augmentation& recipe, int32_t size, uint64_t index, int32_t h, i
 TEST(Augment, TheTableHasTheKnownRecipes) {
   std::set<std::string> names;
   for (const Augmentation& recipe : augmentations()) names.insert(recipe.name);
-  EXPECT_EQ(names, (std::set<std::string>{"moco_v1", "moco_v2", "swav", "simclr", "weak", "cifar", "eval"}));
+  EXPECT_EQ(names,
+            (std::set<std::string>{"moco_v1", "moco_v2", "swav", "simclr", "simclr_imagenet", "simclr_cifar", "patch",
+                                   "byol_a", "byol_b", "weak", "imagenet", "cifar", "clip_cifar", "eval"}));
   EXPECT_FLOAT_EQ(find_augmentation("swav").min_scale, 0.14f);
   try {
     find_augmentation("moco_v3");
@@ -151,6 +153,48 @@ TEST(Augment, EvaluationHasTorchvisionsGeometry) {
   keep.resize = 0;
   const ImageParams p = draw(keep, 224, 0, 225, 101).params;
   EXPECT_TRUE(p.resize_h == 225 && p.resize_w == 101 && p.window_y == 0 && p.window_x == -61);
+}
+
+TEST(Augment, ByolsViewsDifferInBlurAndSolarize) {
+  for (const bool second : {false, true}) {
+    int blurs = 0, inverted = 0;
+    for (uint64_t i = 0; i < 4000; ++i) {
+      const ImageParams p = draw(find_augmentation(second ? "byol_b" : "byol_a"), 224, i, 300, 300).params;
+      ASSERT_TRUE(p.bicubic && p.saturation >= 0.8f && p.saturation < 1.2f);
+      blurs += p.blur_sigma > 0;
+      inverted += p.solarize;
+    }
+    EXPECT_NEAR(blurs / 4000.0, second ? 0.1 : 1.0, 0.02);
+    EXPECT_NEAR(inverted / 4000.0, second ? 0.2 : 0.0, 0.02);
+  }
+}
+
+TEST(Augment, PatchesAreSmall) {
+  for (uint64_t i = 0; i < 1000; ++i) {
+    const Draw d = draw(find_augmentation("patch"), 96, i, 400, 500);
+    const double share = double(d.region.h) * d.region.w / (400.0 * 500.0);
+    ASSERT_TRUE(share > 0.048 && share < 0.143) << share;
+    ASSERT_EQ(d.params.resize_h, 96);
+  }
+}
+
+// As torchvision: RandomCrop(32, padding=4), Resize(224, bicubic), RandomHorizontalFlip.
+TEST(Augment, ClipCifarCropsAndThenEnlarges) {
+  std::set<int32_t> ys, xs;
+  int flips = 0;
+  for (uint64_t i = 0; i < 2000; ++i) {
+    const Draw d = draw(find_augmentation("clip_cifar"), 224, i, 32, 32);
+    ASSERT_TRUE(d.region.h == 32 && d.region.w == 32 && d.params.source_h == 32 && d.params.source_w == 32);
+    ASSERT_TRUE(d.params.resize_h == 224 && d.params.resize_w == 224 && d.params.window_y == 0 && d.params.bicubic);
+    ys.insert(d.region.y);
+    xs.insert(d.region.x);
+    flips += d.params.flip;
+  }
+  EXPECT_EQ(ys, (std::set<int32_t>{-4, -3, -2, -1, 0, 1, 2, 3, 4}));
+  EXPECT_EQ(xs, ys);
+  EXPECT_NEAR(flips / 2000.0, 0.5, 0.04);
+  const Draw wide = draw(find_augmentation("clip_cifar"), 224, 1, 96, 120);  // 12 pixels of padding
+  EXPECT_TRUE(wide.region.h == 96 && wide.region.w == 96 && wide.region.y >= -12 && wide.region.x <= 120 - 96 + 12);
 }
 
 TEST(Augment, OnlyTheKeyDecides) {

@@ -1,6 +1,8 @@
 // Decoding: the same pixels as Pillow's, a crop equal to the crop of the whole, and broken files of every kind refused.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "engine/philox.h"
 #include "tests/data/data_files.h"
 #include "tests/data/image_cases.h"
@@ -30,7 +32,7 @@ TEST(Decode, RealFilesAgreeWithPillowThroughDecodingAndResizing) {
     const std::vector<uint8_t> path = golden_bytes(file, name + ".path");
     const auto ints = golden_values<int32_t>(file, name + ".ints");
     const std::string full = *shared + "/data/imagenette/" + std::string(path.begin(), path.end());
-    const Decoded got = decode(read_bytes(full), {ints.at(15), ints.at(16), ints.at(17), ints.at(18)}, full);
+    const Decoded got = decode(read_bytes(full), {ints.at(16), ints.at(17), ints.at(18), ints.at(19)}, full);
     const Pixels expected = golden_pixels(file, name + ".expected");
     const Pixels result = augmented(golden_params(file, name), got.pixels, expected.h, expected.w);
     EXPECT_EQ(difference(result.bytes, expected.bytes).largest, 0) << full;
@@ -144,6 +146,16 @@ TEST(Decode, HugeDimensionsAreRefusedBeforeAllocation) {
   png[16] = png[20] = 0x00;
   png[17] = png[21] = 0x80;  // 2^23 on each side
   expect_broken(png, "a huge PNG");
+  png = golden_bytes(file, "png_rgb.file");
+  png[17] = png[21] = 0;
+  png[18] = png[22] = 0x20;  // 8192 on each side, and next to no bytes behind it
+  expect_broken(png, "a large PNG in a small file");
+  png = golden_bytes(file, "png_rgb.file");
+  const char kData[] = "IDAT";
+  const auto chunk = std::search(png.begin(), png.end(), kData, kData + 4);
+  ASSERT_NE(chunk, png.end());
+  *(chunk - 4) = 0x3f;  // its length, close to 2^30
+  expect_broken(png, "a PNG whose chunk is longer than the file");
 }
 
 TEST(Decode, FlippedBytesNeverCrash) {

@@ -61,6 +61,7 @@ inline ImageParams golden_params(const TensorFile& file, const std::string& name
   for (size_t i = 0; i < 4; ++i) p.order[i] = uint8_t(ints.at(9 + i));
   p.gray = uint8_t(ints.at(13));
   p.blur_window = ints.at(14);
+  p.solarize = uint8_t(ints.at(15));
   p.brightness = floats.at(0);
   p.contrast = floats.at(1);
   p.saturation = floats.at(2);

@@ -142,5 +142,17 @@ TEST(Sampler, ImpossibleRequestsAreErrorsInWords) {
   EXPECT_NE(make(2, 4).find("39 entries"), std::string::npos);
 }
 
+// With unique no image comes twice while stored neighbours are left.
+TEST(NeighbourSampler, UniqueBatchesHoldEachImageOnce) {
+  NeighbourSampler sampler(ring_of_neighbours(80, 30), 80, 5, 4, 8, 5, /*unique=*/true);
+  for (int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
+    const std::vector<int64_t> batch = sampler.batch(0, step);
+    ASSERT_EQ(batch.size(), 25u);
+    EXPECT_EQ(std::set<int64_t>(batch.begin(), batch.end()).size(), 25u) << step;
+  }
+  NeighbourSampler full(ring_of_neighbours(10, 5), 10, 4, 3, 3, 6, /*unique=*/true);  // 16 places for 10 images
+  EXPECT_EQ(full.batch(0, 0).size(), 16u);
+}
+
 }  // namespace
 }  // namespace coss::test

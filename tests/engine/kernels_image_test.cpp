@@ -180,6 +180,15 @@ TEST_P(Augment, Blur) {
   }
 }
 
+TEST_P(Augment, SolarizeAfterBlur) {
+  ImageParams p = identity();
+  p.solarize = 1;
+  expect_within(0.01, p);
+  p.flip = p.gray = 1;
+  p.blur_sigma = 1.1f;
+  expect_within(1.6, p);
+}
+
 TEST_P(Augment, BlurOfAnImageSmallerThanTheWindow) {
   ImageParams p = identity();
   p.blur_sigma = 2;
@@ -236,6 +245,7 @@ struct RandomBatch {
       p.contrast = below(5) ? random.uniform(0, 2) : 1;
       p.saturation = below(5) ? random.uniform(0, 2) : 1;
       p.hue = below(5) ? random.uniform(-0.5f, 0.5f) : 0;
+      p.solarize = uint8_t(below(4) == 0);
       add(p, random);
     }
   }

@@ -23,6 +23,10 @@ def main():
     image.save(out / "progressive.jpg", quality=50, progressive=True, subsampling=0)
     image.convert("L").save(out / "gray.jpg", quality=60)
     image.quantize(8).save(out / "palette.png")
+    # The same with a chunk that claims to be longer than the file.
+    palette = bytearray((out / "palette.png").read_bytes())
+    palette[palette.index(b"IDAT") - 4] = 0x3F
+    (out / "chunk.png").write_bytes(palette)
     image.resize((5, 4)).save(out / "colour.bmp")
     image.resize((5, 4)).save(out / "colour.ppm")
     # A row of such a picture times its height is beyond 64 bits.

@@ -48,9 +48,6 @@ class Learning : public testing::TestWithParam<Case> {};
 
 TEST_P(Learning, LossFalls) {
   const Case& c = GetParam();
-#if defined(__SANITIZE_ADDRESS__)
-  if (cost_of(find_model(c.name)).parameters > 1'500'000) GTEST_SKIP() << "too big for a sanitizer";
-#endif
   for (const DType dtype : {DType::f32, DType::bf16}) {
     const std::vector<double> losses = losses_of(c.name, dtype, c.size, c.rate);
     EXPECT_LT(losses.back(), 0.7 * losses.front()) << name_of(dtype);

@@ -189,6 +189,9 @@ Image augmented(const ImageParams& p, const uint8_t* pixels, int64_t h, int64_t 
   if (p.jitter) jitter(image, p);
   if (p.gray == 1) make_gray(image);
   if (p.blur_sigma > 0) image = transposed(blur_width(transposed(blur_width(image, p)), p));
+  if (p.solarize) {
+    for (double& value : image.values) value = value < 128 ? value : 255 - value;
+  }
   return image;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/program.h"
@@ -31,15 +32,15 @@ TEST(Cli, VersionAndHelp) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
   for (const char* name :
-       {"train", "eval", "embed", "mine", "models", "inspect", "convert", "draw", "bench", "doctor"}) {
+       {"train", "eval", "embed", "mine", "models", "methods", "inspect", "convert", "draw", "bench", "doctor"}) {
     EXPECT_TRUE(contains(help.out, name)) << name;
     const Outcome own = run(std::string(name) + " --help");
     EXPECT_EQ(own.code, 0) << name;
     EXPECT_TRUE(contains(own.out, "--help")) << name;
     EXPECT_TRUE(own.err.empty()) << name << ": " << own.err;
   }
-  for (const char* name :
-       {"train", "eval knn", "eval linear", "eval classify", "embed", "mine", "models", "inspect", "convert", "draw"})
+  for (const char* name : {"train", "eval knn", "eval linear", "eval classify", "embed", "mine", "models", "methods",
+                           "inspect", "convert", "draw", "bench losses"})
     EXPECT_TRUE(contains(run(std::string(name) + " --help").out, "Example:\n  coss ")) << name;
   EXPECT_TRUE(contains(run("train --help").out, "schedule.learning_rate = "));
 }
@@ -118,6 +119,42 @@ TEST(Cli, JsonStandsAlone) {
   EXPECT_EQ(drawn.code, 0) << drawn.err;
   EXPECT_EQ(nlohmann::json::parse(drawn.out).at("train"), 6);
   EXPECT_TRUE(drawn.err.empty()) << drawn.err;
+}
+
+TEST(Cli, MethodsAreListedWithWhatTheyNeed) {
+  const auto methods = nlohmann::json::parse(run("methods --json").out).at("methods");
+  std::map<std::string, nlohmann::json> by_name;
+  for (const auto& method : methods) {
+    EXPECT_FALSE(method.at("paper").get<std::string>().empty());
+    EXPECT_GE(method.at("views"), 1);
+    by_name[method.at("name")] = method;
+  }
+  EXPECT_EQ(by_name.size(), methods.size()) << "two methods of one name";
+  EXPECT_TRUE(by_name.at("coss").at("needs").at("teacher").get<bool>());
+  EXPECT_TRUE(by_name.at("coss").at("needs").at("neighbours").get<bool>());
+  EXPECT_EQ(by_name.at("coss").at("options").at("student_temperature").at("default"), 0.1);
+  EXPECT_TRUE(by_name.at("supervised").at("needs").at("labels").get<bool>());
+  EXPECT_FALSE(by_name.at("supervised").at("needs").at("teacher").get<bool>());
+
+  EXPECT_EQ(nlohmann::json::parse(run("methods coss --json").out).at("methods").size(), 1u);
+  EXPECT_TRUE(contains(run("methods").out, "supervised"));
+  EXPECT_TRUE(contains(run("methods coss").out, "student_temperature"));
+  const Outcome unknown = run("methods cos");
+  EXPECT_EQ(unknown.code, 1);
+  EXPECT_TRUE(contains(unknown.err, "coss")) << unknown.err;
+}
+
+TEST(Cli, LossesAreTimedAlone) {
+  const Outcome outcome = run(
+      "bench losses --json --steps 1 --batch 5 --width 12 --classes 7 --map 3 --channels 6 --queue 33 --queue-width 8 "
+      "--negatives 9 --bank 40");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto losses = nlohmann::json::parse(outcome.out).at("losses");
+  for (const char* name : {"coss", "seed", "rkd", "crd"}) {
+    EXPECT_GT(losses.at(name).at("seconds").get<double>(), 0) << name;
+    EXPECT_GE(losses.at(name).at("pool_bytes").get<int64_t>(), 0) << name;
+  }
+  EXPECT_TRUE(contains(run("bench losses --methods cos").err, "coss"));
 }
 
 TEST(Progress, Line) {

@@ -114,6 +114,37 @@ TEST(Config, PrintsWhatItReads) {
   EXPECT_TRUE(contains(config_help(), "schedule.hold_epochs = 0"));
 }
 
+TEST(Config, ViewsAreDescribedInOrderAndLeaveOutWhatIsUsual) {
+  const Config plain = parse_config(kRecipe, "recipe.json", {});
+  ASSERT_EQ(views_of(plain).size(), 1u);
+  EXPECT_EQ(views_of(plain)[0].augmentation, "cifar");
+  EXPECT_EQ(views_of(plain)[0].image_size, 32);
+
+  Config config = parse_config(kRecipe, "recipe.json", {R"(data.views=[{"image_size": 64}])"});
+  EXPECT_TRUE(contains(to_json(config), R"("views": [{"count":1,"image_size":64}])")) << to_json(config);
+  EXPECT_EQ(to_json(parse_config(to_json(config), "config.json", {})), to_json(config));
+  EXPECT_EQ(differences(plain, config).size(), 1u);
+
+  config.data.views = {{"moco_v2", 0, 1}, {"patch", 96, 3}};
+  const std::vector<ViewConfig> views = views_of(config);
+  ASSERT_EQ(views.size(), 4u);
+  EXPECT_EQ(views[0].augmentation, "moco_v2");
+  EXPECT_EQ(views[0].image_size, 32);
+  EXPECT_EQ(views[3].augmentation, "patch");
+  EXPECT_EQ(views[3].image_size, 96);
+}
+
+TEST(Config, RefusesViewsThatCannotBe) {
+  const auto refused = [](const char* views) { return complaint(kRecipe, {std::string("data.views=") + views}); };
+  EXPECT_TRUE(contains(refused(R"({"count": 2})"), "data.views describes 2 views, and the method coss takes 1"));
+  EXPECT_TRUE(contains(refused(R"({"count": 1e9})"), "data.views: count is 1000000000"));
+  EXPECT_TRUE(contains(refused(R"({"count": -9223372036854775808})"), "at least 1"));
+  EXPECT_TRUE(contains(refused(R"({"augmentation": "cifr"})"), "cifar"));
+  EXPECT_TRUE(contains(refused(R"({"image_size": 4})"), "image_size is 4"));
+  for (const char* views : {"3", "[[]]", R"({"size": 3})", R"({"count": "two"})", R"({"augmentation": 1})", "{"})
+    EXPECT_TRUE(contains(refused(views), "data.views must be a list of views, each {\"augmentation\": name")) << views;
+}
+
 TEST(Config, KnowsWhetherTheNormalisationWasGiven) {
   const char* const bare =
       R"({"method": {"name": "supervised"}, "data": {"path": "x"}, "student": {"model": "resnet18"}})";

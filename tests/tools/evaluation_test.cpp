@@ -31,31 +31,22 @@ std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int6
   return found;
 }
 
-// ResNet-20's features of CIFAR-10, made once.
-struct Cifar {
-  Features train, test;
-  explicit Cifar(const std::string& shared) {
-    const auto network = load_network("resnet20_cifar", shared + "/checkpoints/akamaster-cifar10/resnet20-12fca82f.th",
-                                      Classifier::required, Device::cpu, DType::f32);
-    FeatureOptions options;
-    options.image_size = 32;
-    options.batch = 256;
-    for (const Split split : {Split::train, Split::test})
-      (split == Split::train ? train : test) = extract_features(
-          **network, *open_dataset(shared + "/data/cifar-10-batches-bin", split), Device::cpu, DType::f32, options);
-  }
-};
-
-const Cifar* cifar() {
-  static const auto shared = test::shared_folder();
-  if (!shared) return nullptr;
-  static const Cifar it(*shared);
-  return &it;
+// ResNet-20's features, or logits, of CIFAR-10.
+Features of_cifar10(const std::string& shared, Split split, bool logits = false) {
+  const auto network = load_network("resnet20_cifar", shared + "/checkpoints/akamaster-cifar10/resnet20-12fca82f.th",
+                                    Classifier::required, Device::cpu, DType::f32);
+  FeatureOptions options;
+  options.image_size = 32;
+  options.batch = 256;
+  options.logits = logits;
+  return extract_features(**network, *open_dataset(shared + "/data/cifar-10-batches-bin", split), Device::cpu,
+                          DType::f32, options);
 }
 
 TEST(Evaluation, NearestNeighboursOnCifar10) {
-  if (!cifar()) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
-  const auto accuracy = knn_accuracy(cifar()->train, cifar()->test, {});
+  const auto shared = test::shared_folder();
+  if (!shared) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
+  const auto accuracy = knn_accuracy(of_cifar10(*shared, Split::train), of_cifar10(*shared, Split::test), {});
   const std::map<int64_t, double> published{{1, 91.37}, {10, 91.71}, {20, 91.72}, {100, 91.91}, {200, 91.88}};
   for (const auto& [k, percent] : published) EXPECT_NEAR(accuracy.at(k), percent, 0.05) << k;
 }
@@ -63,14 +54,7 @@ TEST(Evaluation, NearestNeighboursOnCifar10) {
 TEST(Evaluation, ClassifierOnCifar10) {
   const auto shared = test::shared_folder();
   if (!shared) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
-  const auto network = load_network("resnet20_cifar", *shared + "/checkpoints/akamaster-cifar10/resnet20-12fca82f.th",
-                                    Classifier::required, Device::cpu, DType::f32);
-  FeatureOptions options;
-  options.image_size = 32;
-  options.batch = 256;
-  options.logits = true;
-  const Features logits = extract_features(
-      **network, *open_dataset(*shared + "/data/cifar-10-batches-bin", Split::test), Device::cpu, DType::f32, options);
+  const Features logits = of_cifar10(*shared, Split::test, /*logits=*/true);
   int64_t correct = 0;
   for (int64_t i = 0; i < logits.rows; ++i) {
     const auto row = logits.values.begin() + i * logits.width;
@@ -80,13 +64,14 @@ TEST(Evaluation, ClassifierOnCifar10) {
 }
 
 TEST(Evaluation, MiningAgreesWithBruteForceInDouble) {
-  if (!cifar()) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
-  const Features& features = cifar()->train;
+  const auto shared = test::shared_folder();
+  if (!shared) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
+  const Features features = of_cifar10(*shared, Split::test);
   const int64_t rows = features.rows, width = features.width;
   constexpr int64_t kNeighbours = 31, kSample = 200;
   MiningOptions options;
   options.k = kNeighbours;
-  options.memory_bytes = size_t(24) << 20;  // several blocks of queries and of keys
+  options.memory_bytes = size_t(5) << 20;  // several blocks of queries and of keys
   const std::vector<int32_t> found = mine(features.values, rows, width, options);
 
   std::vector<double> unit(features.values.begin(), features.values.end());

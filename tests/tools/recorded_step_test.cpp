@@ -33,6 +33,8 @@ TEST_P(RecordedStep, EqualsLaunchedStepsBitForBit) {
   launched.steps(kSteps);
   recorded.steps(kSteps);
   EXPECT_EQ(launched.values(), recorded.values());
+  // What the figures of health look at is the last replay's.
+  EXPECT_EQ(launched.step->student_features().to_doubles(), recorded.step->student_features().to_doubles());
 }
 
 TEST_P(RecordedStep, AsksForNoMemoryAndDoesNotWait) {
@@ -54,7 +56,8 @@ TEST_P(RecordedStep, ABatchOfAnotherSizeIsRecordedAnew) {
       one->batch.indices.push_back(0);
       one->batch.labels.push_back(0);
       one->batch.valid.push_back(1);
-      one->batch.params.push_back(one->batch.params[0]);
+      View& view = one->batch.views[0];
+      view.params.push_back(view.params[0]);
     }
     one->steps(2);
   }
@@ -76,6 +79,26 @@ TEST_P(RecordedStep, EvaluationSeesTheWeightsOfAReplay) {
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, RecordedStep, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& test) { return name_of(test.param); });
+
+TEST(RecordedViews, AreUploadedForEveryReplay) {
+  if (devices_under_test().size() == 1) GTEST_SKIP() << "there is no device that records steps";
+  StepOptions wish;
+  wish.device = Device::cuda;
+  wish.record = false;
+  SmallRun launched(DType::f32, wish, 2, {16, 12});
+  wish.record = true;
+  SmallRun recorded(DType::f32, wish, 2, {16, 12});
+  constexpr int kSteps = 4;  // two as they stand, one recorded, one replayed
+  for (int step = 0; step < kSteps; ++step)
+    for (SmallRun* run : {&launched, &recorded}) {
+      for (View& view : run->batch.views) std::swap(view.params.front().offset, view.params.back().offset);
+      run->batch.views[1].params[0].solarize ^= 1;
+      run->batch.indices[0] += 5;
+      run->steps(1);
+    }
+  EXPECT_EQ(launched.values(), recorded.values());
+  EXPECT_EQ(recorded.method->seen.indices.to_vector<int32_t>()[0], 5 * kSteps);
+}
 
 TEST(LossScale, AnOverflowSkipsTheUpdateAndHalvesTheScale) {
   if (devices_under_test().size() == 1) GTEST_SKIP() << "f16 is trained on GPUs";

@@ -43,7 +43,7 @@ struct Pair {
 
     const Scope scope(params);
     student = find_model("resnet18").make(scope / "student", 0);
-    method = find_method("coss").make(MethodOptions{}, scope, *student, teacher.get());
+    method = make_method(MethodOptions("coss"), {.scope = scope, .student = *student, .teacher = teacher.get()});
     params.allocate(device, DType::f32, 0);
     fill_golden_weights(params, "student", kStudentSeed, kStudentGain);
     fill_golden_weights(params, "head", kHeadSeed, kHeadGain);
@@ -88,7 +88,7 @@ TEST(StepGoldens, TenStepsOfCoss) {
     for (int64_t step = 0; step < kSteps; ++step) {
       SCOPED_TRACE(step);
       StepInputs inputs;
-      inputs.images = golden_images("step", kBatch, kSize, kImageSeed + uint64_t(step), DType::f32, device);
+      inputs.views = {golden_images("step", kBatch, kSize, kImageSeed + uint64_t(step), DType::f32, device)};
       inputs.step = Tensor::from(std::vector<int64_t>{step}, {1}, device);
       values[kStep] = float(step + 1);
       const Tensor scalars = Tensor::from(values, {kScalarCount}, device);

@@ -36,6 +36,34 @@ TEST(Step, MeansAreOverTheBatchesSinceTheLastReading) {
   EXPECT_EQ(run.step->batches_since_read(), 0);
 }
 
+TEST(Step, GivesEveryViewAndTheImagesPlaces) {
+  SmallRun run(DType::f32, {}, 3, {16, 12});
+  run.batch.indices = {70000, 4, 9};
+  run.step->run(run.batch);
+  const StepInputs& seen = run.method->seen;
+  EXPECT_EQ(seen.indices.to_vector<int32_t>(), (std::vector<int32_t>{70000, 4, 9}));
+  EXPECT_EQ(seen.labels.to_vector<int32_t>(), run.batch.labels);
+  ASSERT_EQ(seen.views.size(), 2u);
+  for (size_t v = 0; v < 2; ++v) {
+    const int64_t size = v ? 12 : 16;
+    EXPECT_EQ(seen.views[v].shape(), (Shape{3, size, size, 3}));
+    Tensor alone({3, size, size, 3}, DType::f32, Device::cpu);
+    const View& view = run.batch.views[v];
+    const auto* raw = reinterpret_cast<const uint8_t*>(view.params.data());
+    const std::vector<uint8_t> params(raw, raw + 3 * sizeof(ImageParams));
+    kernels(Device::cpu)
+        .augment_images(context(Device::cpu), {}, Tensor::from(params, {int64_t(params.size())}, Device::cpu),
+                        Tensor::from(view.pixels, {int64_t(view.pixels.size())}, Device::cpu), alone);
+    EXPECT_EQ(seen.views[v].to_doubles(), alone.to_doubles());
+  }
+  Tensor images({2, 16, 16, 3}, DType::f32, Device::cpu);
+  kernels(Device::cpu).fill(context(Device::cpu), 0.5, images);
+  run.step->run_on(images);
+  ASSERT_EQ(run.method->seen.views.size(), 2u);
+  EXPECT_EQ(run.method->seen.views[1].raw(), images.raw());
+  EXPECT_EQ(run.method->seen.indices.to_vector<int32_t>(), (std::vector<int32_t>{0, 0}));
+}
+
 TEST(Step, TwoHalvesAccumulateToTheWholeGradient) {
   SmallRun whole(DType::f32), halves(DType::f32, {.accumulate = 2});
   whole.step->run(whole.batch);

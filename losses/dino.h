@@ -1,0 +1,26 @@
+// `dino` of the CoSS code (paganpasta/coss-pytorch): DINO's cross-entropy (Caron et al., ICCV 2021) as a distillation
+// loss. The feature dimensions are the classes: mean over rows of -sum softmax(t / 0.07) log softmax(s / 0.1), of raw
+// features, without centring and without an averaged network. Nothing differs from that code.
+#pragma once
+#include "losses/feature_method.h"
+
+namespace coss {
+
+// student, teacher (N,D) of one dtype
+LossTerms dino_loss(const Temperatures& temperatures, const Var& student, const Tensor& teacher);
+
+class DinoMethod : public FeatureMethod {
+ public:
+  DinoMethod(const MethodOptions& options, const MethodParts& parts)
+      : FeatureMethod(options, parts), temperatures_(temperatures_of(options)) {}
+  std::vector<std::string> term_names() const override { return {"total"}; }
+
+ private:
+  LossTerms loss(const Var& student, const Tensor& teacher) const override {
+    return dino_loss(temperatures_, student, teacher);
+  }
+
+  Temperatures temperatures_;
+};
+
+}  // namespace coss

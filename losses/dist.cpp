@@ -1,0 +1,34 @@
+// DIST: a Pearson correlation is the cosine of centred vectors, so the rows of CoSS's kernel give both terms.
+#include "losses/dist.h"
+
+#include "autograd/ops.h"
+#include "losses/coss.h"
+#include "losses/fused.h"
+
+namespace coss {
+
+namespace {
+
+// 1 - the mean correlation of rows.
+Var distance_of_rows(const Var& student, const Var& teacher) {
+  const Var negative =
+      coss_loss({.scale = 1, .row_weight = 1, .column_weight = 0}, center_rows(student), center_rows(teacher).value)
+          .total;
+  Var one(Tensor({1}, negative.value.dtype(), negative.value.device()));
+  kernels(one.value).fill(context(one.value.device()), 1, one.value);
+  return add(negative, one);
+}
+
+}  // namespace
+
+LossTerms dist_loss(const DistParams& params, const Var& student, const Tensor& teacher) {
+  check_alike("dist", student.value, teacher);
+  const Var of_student = softmax(params.temperatures.student, accumulated(student));
+  const Var of_teacher = softmax(params.temperatures.teacher, accumulated(Var(teacher)));
+  const Var rows = distance_of_rows(of_student, of_teacher);
+  const Var columns = distance_of_rows(transpose(of_student), transpose(of_teacher));
+  return joined(weighted_sum({{params.row_weight, rows}, {params.column_weight, columns}}),
+                {rows.value, columns.value});
+}
+
+}  // namespace coss

@@ -1,0 +1,56 @@
+// VID: the loss of one stage as one operation, and the guesses.
+#include "losses/vid.h"
+
+#include <cmath>
+
+#include "losses/fused.h"
+
+namespace coss {
+namespace {
+
+constexpr float kEps = 1e-5f, kFirstVariance = 5;
+
+LinearOptions pointwise(int64_t in, int64_t out) {
+  LinearOptions options(in, out);
+  options.with_bias = false;
+  options.layout = FileLayout::pointwise;
+  return options;
+}
+
+}  // namespace
+
+LossTerms vid_loss(const Var& guess, const Var& spread, const Tensor& teacher) {
+  check_alike("vid", guess.value, teacher);
+  COSS_CHECK(
+      spread.shape() == Shape{teacher.shape().back()},
+      "[vid] " + std::to_string(teacher.shape().back()) + " channels, but the spread is " + spread.shape().str());
+  return fused_loss(guess, spread, 1, [&](Tensor& loss, Tensor& dguess, Tensor& dspread) {
+    const Kernels& k = kernels(loss);
+    Context& ctx = context(loss.device());
+    k.fill(ctx, 0, dspread);
+    k.vid_loss(ctx, kEps, guess.value, spread.value, teacher, loss, dguess, dspread);
+  });
+}
+
+VidMethod::Stage::Stage(const Scope& scope, int64_t in, int64_t out)
+    : first(scope, "0", pointwise(in, out)),
+      second(scope, "2", pointwise(out, out)),
+      third(scope, "4", pointwise(out, out)) {
+  const Init start{Init::constant, std::log(std::expm1(kFirstVariance - kEps))};
+  scope.params().add_rest(scope.name("spread"), {out}, start, &spread);
+}
+
+VidMethod::VidMethod(const MethodOptions& options, const MethodParts& parts)
+    : StagesMethod("information", options, parts) {
+  for (const auto& [student, teacher] : shapes_)
+    stages_.push_back(std::make_unique<Stage>(parts.scope / "regressor" / std::to_string(stages_.size()),
+                                              student.back(), teacher.back()));
+}
+
+Var VidMethod::distance_of(size_t pair, const Var& student, const Var& teacher) {
+  const Stage& stage = *stages_[pair];
+  const Var guess = stage.third(stage.second(stage.first(student, Activation::relu), Activation::relu));
+  return vid_loss(guess, stage.spread, teacher.value).total;
+}
+
+}  // namespace coss

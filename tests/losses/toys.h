@@ -1,0 +1,79 @@
+// A toy network and all that a method needs around it: small enough for differences of every parameter.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/linear.h"
+#include "losses/method.h"
+
+namespace coss::test {
+
+struct ToyShape {
+  int64_t width = 5, classes = 4;  // classes 0: no classifier
+  int64_t window = 1;              // the second stage is so many times smaller than the first
+};
+
+// Two stages, a linear layer per pixel each, the first of about half the channels; the mean of the second is the
+// features.
+class Toy : public Network {
+ public:
+  Toy(const Scope& scope, const ToyShape& shape);
+  Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override;
+  Var logits(const Var& features, Mode mode, const Tensor& step) override;
+  int64_t macs(int64_t) const override { return 0; }
+
+ private:
+  int64_t window_;
+  Linear first_, second_;
+  std::optional<Linear> classifier_;
+};
+
+// The method's defaults, but small where they are wide, then those that are given.
+MethodOptions options_of(const std::string& method, const std::map<std::string, double>& changed = {});
+constexpr int64_t kToyDim = 5;  // what options_of sets for the width of a teacher's head
+
+struct ToyOptions {
+  int64_t width = 5, teacher_width = 7;
+  int64_t classes = 4, teacher_classes = 4;
+  int64_t window = 2, teacher_window = 2;
+  int64_t teacher_head = kToyDim;
+  Device device = Device::reference;
+  DType dtype = DType::f64;
+  int64_t batch = 6, size = 2;  // images in a batch, pixels on a side
+  int64_t nearest = 1;          // where the method needs neighbours
+  int64_t images = 12;          // of the training data; no multiple of 5
+  int64_t steps_per_epoch = 10, total_steps = 200;
+};
+
+// A method between two toy networks, ready for its first batch.
+struct Toys {
+  Params student_params, teacher_params;
+  Toy student, teacher;
+  Linear teacher_head;
+  MethodParts parts;
+  std::unique_ptr<Method> method;
+  StepInputs inputs;
+
+  explicit Toys(const MethodOptions& method_options, const ToyOptions& options = {});
+
+  void set_step(int64_t step);
+  // The terms of the next step, with which queues and banks move on.
+  std::vector<double> terms();
+  void keep();     // remembers the state of the method
+  void restore();  // goes back to it
+  // These begin where the first of them did, and behind what the first batch sets: the same step again and again.
+  LossTerms forward();
+  double total();
+  void backward();
+  // The worst error among the gradients of the total by `params`, against differences.
+  double error_of_gradient(Params& params);
+  double error_of_gradient() { return error_of_gradient(student_params); }
+
+ private:
+  std::optional<std::vector<std::vector<uint8_t>>> kept_;
+};
+
+}  // namespace coss::test
