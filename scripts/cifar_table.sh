@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The table of methods on CIFAR-10 in docs/benchmarks.md: ResNet-56 into ResNet-20 without labels, each for 256,000
+# images with its recipe's settings. The last 5,000 training images are set aside: OUT/data has the other 45,000 with the
+# test images, OUT/validation the same with those 5,000 in place of the test images, for who wants to choose a setting.
+#   scripts/cifar_table.sh CIFAR_FOLDER TEACHER_FILE OUT [SEED] [ROW…]
+# Rows that are there already are not made again; a broken one goes on. Writes OUT/table.tsv: row, seed, kNN (k = 20) and
+# linear accuracy in per cent, seconds of training.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+coss=${COSS:-build/cpu/coss}
+cifar=$(realpath "$1") teacher=$(realpath "$2") out=$3 seed=${4:-0}
+wanted=("${@:5}")
+
+record=3073 half=5000
+mkdir -p "$out/data" "$out/validation"
+for part in 1 2 3 4; do
+  ln -sfn "$cifar/data_batch_$part.bin" "$out/data/data_batch_$part.bin"
+  ln -sfn "$cifar/data_batch_$part.bin" "$out/validation/data_batch_$part.bin"
+done
+head -c $((record * half)) "$cifar/data_batch_5.bin" | tee "$out/data/data_batch_5.bin" >"$out/validation/data_batch_5.bin"
+tail -c $((record * half)) "$cifar/data_batch_5.bin" >"$out/validation/test_batch.bin"
+ln -sfn "$cifar/test_batch.bin" "$out/data/test_batch.bin"
+cp "$cifar/batches.meta.txt" "$out/data/" 2>/dev/null || true
+
+# value JSON PATH…: a number of the program's --json line
+value() { python3 -c 'import json, sys; v = json.loads(sys.argv[1])
+for key in sys.argv[2:]: v = v[key]
+print(v)' "$@"; }
+
+row() {  # name, recipe, overrides…
+  local name=$1 recipe=recipes/$2.json run=$out/$1_$seed
+  shift 2
+  if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
+  if grep -q "^$name	$seed	" "$out/table.tsv" 2>/dev/null; then return; fi
+  local resume=() from=()
+  if [ -f "$run/config.json" ]; then resume=(--resume); fi
+  if ! grep -q '"simclr"' "$recipe"; then from=(teacher.weights="$teacher"); fi
+  local begin=$SECONDS
+  "$coss" train "$recipe" data.path="$out/data" "${from[@]}" seed="$seed" train.max_steps=1000 \
+    knn.every_steps=0 "$@" --out "$run" "${resume[@]}"
+  local took=$((SECONDS - begin)) eval=(--model resnet20_cifar --weights "$run/student.safetensors" --data "$out/data" --json)
+  local knn linear
+  knn=$(value "$("$coss" eval knn "${eval[@]}" --k 20)" knn 20)
+  linear=$(value "$("$coss" eval linear --solver lbfgs "${eval[@]}")" linear top1)
+  printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$seed" "$knn" "$linear" "$took" | tee -a "$out/table.tsv"
+}
+
+pair=resnet56_resnet20_cifar10
+row coss coss_$pair
+row coss_plain_batches coss_$pair neighbours.nearest=0
+row coss_without_space coss_$pair method.column_weight=0
+row simreg simreg_$pair
+row seed seed_$pair
+row compress_1q compress_1q_$pair
+row compress_2q compress_2q_$pair
+row smd smd_$pair
+row dino dino_$pair
+row disco disco_$pair
+row bingo bingo_$pair
+row kd_without_labels sld_$pair
+row ega ega_$pair
+row simclr simclr_resnet20_cifar10
