@@ -1,5 +1,9 @@
-// One network of each family learns 64 images by heart, in every compute dtype of the CPU.
+// One network of each family learns 64 images by heart, in every compute dtype of the CPU; all of them on request.
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include "autograd/ops.h"
 #include "layers/optimizer.h"
@@ -12,7 +16,8 @@ namespace {
 constexpr int64_t kImages = 64, kClasses = 4;
 
 // Cross-entropy in train mode before each of a few updates.
-std::vector<double> losses_of(const std::string& name, DType dtype, int64_t size, float rate) {
+std::vector<double> losses_of(const std::string& name, DType dtype, int64_t size, float rate,
+                              const OptimizerOptions& options = {}) {
   Params params;
   const auto network = find_model(name).make(Scope(params), kClasses);
   params.allocate(Device::cpu, dtype, 1);
@@ -20,7 +25,7 @@ std::vector<double> losses_of(const std::string& name, DType dtype, int64_t size
   std::vector<int32_t> classes;
   for (int32_t i = 0; i < kImages; ++i) classes.push_back(i % int32_t(kClasses));
   const Tensor labels = Tensor::from(classes, {kImages}, Device::cpu);
-  const auto optimizer = make_optimizer({}, params);
+  const auto optimizer = make_optimizer(options, params);
   std::vector<float> scalars(kScalarCount, 0);
   scalars[kLearningRate] = rate;
   scalars[kGradScale] = 1;
@@ -63,6 +68,26 @@ INSTANTIATE_TEST_SUITE_P(Families, Learning,
                                          Case{"shufflenet_v2_cifar", 32, 0.005f},
                                          Case{"mobilenet_v2_cifar", 32, 0.05f}),
                          [](const auto& each) { return std::string(each.param.name); });
+
+// The same for all networks with up to COSS_EVERY_MODEL parameters, by one optimizer that suits them all. Networks with
+// a place for every token take their own image size; the others are as well off with small ones.
+TEST(EveryModel, LossFalls) {
+  const char* most = std::getenv("COSS_EVERY_MODEL");
+  if (!most) GTEST_SKIP() << "set COSS_EVERY_MODEL to the number of parameters up to which networks are trained";
+  for (const ModelInfo& model : models()) {
+    const std::string name = model.name;
+    if (cost_of(model).parameters > std::atoll(most)) continue;
+    const bool fixed = name.find("vit") != std::string::npos || name.starts_with("clip");
+    const int64_t size = fixed ? model.image_size : std::min<int64_t>(model.image_size, 32);
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const std::vector<double> losses = losses_of(name, dtype, size, 3e-4f, {.name = "adamw"});
+      const double last = *std::min_element(losses.end() - 3, losses.end());
+      std::printf("%s %s: %.3f -> %.3f\n", model.name, name_of(dtype), losses.front(), last);
+      std::fflush(stdout);
+      EXPECT_LT(last, 0.9 * losses.front()) << name << " in " << name_of(dtype);
+    }
+  }
+}
 
 }  // namespace
 }  // namespace coss::test
