@@ -7,6 +7,9 @@
 
 namespace coss {
 
+// A shorter vector is divided by this in place of its length.
+constexpr double kSmallestNorm = 1e-12;
+
 // hardsigmoid(x) = relu6(x + 3) / 6, hardswish(x) = x hardsigmoid(x), silu(x) = x sigmoid(x), gelu(x) = x Phi(x) with
 // the error function, quick_gelu(x) = x sigmoid(1.702 x), which CLIP has.
 enum class Activation : uint8_t { none, relu, relu6, silu, hardswish, sigmoid, hardsigmoid, gelu, quick_gelu };

@@ -2,14 +2,14 @@
 #pragma once
 #include <cmath>
 
-#include "engine/philox.h"  // COSS_HOST_DEVICE
+#include "engine/kernel_params.h"  // kSmallestNorm
+#include "engine/philox.h"         // COSS_HOST_DEVICE
 
 namespace coss {
 
 // What the products of one student vector s and one teacher vector t give: the cosine, and its derivative by s as
 // of_teacher * t + of_student * s. A clamped norm is a constant: then only the product depends on s.
 struct Cosine {
-  static constexpr double kSmallestNorm = 1e-12;
   double value, of_teacher, of_student;
 
   COSS_HOST_DEVICE Cosine(double product, double student_square, double teacher_square) {

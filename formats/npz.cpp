@@ -28,14 +28,14 @@ FileTensor tensor_from(const NpyHeader& header, std::string name, int64_t storag
   return tensor;
 }
 
-struct Place {
+struct Found {
   ZipEntry entry;
   bool big_endian;
 };
 
 class NpzStorages : public StorageReader {
  public:
-  NpzStorages(std::shared_ptr<const ZipArchive> archive, std::vector<Place> places)
+  NpzStorages(std::shared_ptr<const ZipArchive> archive, std::vector<Found> places)
       : archive_(std::move(archive)), places_(std::move(places)) {}
   void read(int64_t storage, int64_t offset, uint8_t* out, int64_t bytes) const override {
     archive_->read(places_[size_t(storage)].entry, offset, out, bytes);
@@ -44,7 +44,7 @@ class NpzStorages : public StorageReader {
 
  private:
   std::shared_ptr<const ZipArchive> archive_;
-  std::vector<Place> places_;
+  std::vector<Found> places_;
 };
 
 class NpyStorage : public StorageReader {
@@ -75,7 +75,7 @@ TensorFileParts read_npz(std::shared_ptr<const ZipArchive> archive) {
   TensorFileParts parts;
   parts.path = archive->path();
   parts.container = "NumPy npz";
-  std::vector<Place> places;
+  std::vector<Found> places;
   for (int64_t i = 0; i < archive->entries(); ++i) {
     const std::string name = archive->name(i);
     if (!name.ends_with(kEnding)) continue;

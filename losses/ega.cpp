@@ -8,12 +8,11 @@ namespace coss {
 
 namespace {
 
-constexpr uint64_t kSeedOfCompanion = 0x656761;  // other first values than the student's
+constexpr uint64_t kSeedOfEmbedding = 0x656761;  // other first values than the student's
 
 }  // namespace
 
 LossTerms ega_loss(const EgaParams& params, const Var& student, const Tensor& teacher) {
-  constexpr float kSmallestNorm = 1e-12f;
   check_alike("ega", student.value, teacher);
   const auto unit = [](const Var& x) { return normalize_rows(kSmallestNorm, center_rows(x)); };
   const Var s = unit(student), t = unit(Var(teacher)), edges = gram(s), nodes = product(t, s);
@@ -56,7 +55,7 @@ std::vector<std::string> EgaMethod::term_names() const {
 }
 
 void EgaMethod::prepare(Device device, DType compute, uint64_t seed) {
-  if (embedding_) params_.allocate(device, compute, seed ^ kSeedOfCompanion);
+  if (embedding_) params_.allocate(device, compute, seed ^ kSeedOfEmbedding);
 }
 
 Learner EgaMethod::learner(int64_t updates) {

@@ -11,7 +11,6 @@
 namespace coss {
 namespace {
 
-constexpr float kSmallestNorm = 1e-12f;
 constexpr uint64_t kSeedOfParaphraser = 0x6674;  // other first values than the student's
 
 // LeakyReLU of slope 0.1.

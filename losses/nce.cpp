@@ -5,12 +5,6 @@
 #include "losses/fused.h"
 
 namespace coss {
-namespace {
-
-constexpr float kSmallestNorm = 1e-12f;
-
-}  // namespace
-
 LossTerms nce_loss(float temperature, const Var& student, const Tensor& teacher, const Tensor& labels) {
   check_alike("nce", student.value, teacher);
   const Var cosines = product(normalize_rows(kSmallestNorm, student), normalize_rows(kSmallestNorm, Var(teacher)));

@@ -7,8 +7,6 @@ namespace coss {
 
 namespace {
 
-constexpr float kSmallestNorm = 1e-12f;
-
 // A stream of random numbers to each name: FNV-1a.
 uint64_t stream_of(const std::string& name) {
   uint64_t hash = 14695981039346656037ull;

@@ -7,8 +7,6 @@
 namespace coss {
 namespace {
 
-constexpr float kSmallestNorm = 1e-12f;
-
 // Two batches of images, one behind the other.
 Tensor stacked(const Tensor& a, const Tensor& b) {
   const int64_t rows = a.shape()[0], width = a.numel() / rows;

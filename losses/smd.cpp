@@ -6,12 +6,6 @@
 #include "losses/scheduled.h"
 
 namespace coss {
-namespace {
-
-constexpr float kSmallestNorm = 1e-12f;
-
-}  // namespace
-
 LossTerms smd_loss(float temperature, const Tensor& cosine_weight, const Var& student, const Tensor& teacher) {
   check_alike("smd", student.value, teacher);
   const Var target = normalize_rows(kSmallestNorm, Var(teacher));

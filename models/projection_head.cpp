@@ -27,8 +27,6 @@ constexpr Method kMethods[] = {
     {"byol", "net.", 2, true, true, false, Activation::relu, false},
 };
 
-constexpr float kSmallestNorm = 1e-12f;
-
 // "mlp.2.weight" -> "mlp.", 2, "weight"
 struct NumberedName {
   std::string prefix, leaf;

@@ -29,7 +29,7 @@ void run_bench_mining(const BenchMiningOptions& options) {
   {
     Tensor noise(keys.shape(), DType::f32, device);
     k.random_normal(ctx, /*seed=*/0, /*stream=*/0, 0, 1, noise);
-    k.normalize_rows(ctx, 1e-12f, noise, keys);
+    k.normalize_rows(ctx, kSmallestNorm, noise, keys);
   }
   ctx.pool().trim();
   k.synchronize(ctx);

@@ -69,7 +69,7 @@ std::vector<double> to_unit_length(Rows& x) {
   for (int64_t i = 0; i < x.count; ++i) {
     double* row = x.values.data() + i * x.width;
     lengths.push_back(std::sqrt(std::inner_product(row, row + x.width, row, 0.0)));
-    for (int64_t j = 0; j < x.width; ++j) row[j] /= std::max(lengths.back(), 1e-12);
+    for (int64_t j = 0; j < x.width; ++j) row[j] /= std::max(lengths.back(), kSmallestNorm);
   }
   return lengths;
 }

@@ -13,7 +13,7 @@ namespace {
 Tensor normalised(const Features& features, Device device) {
   const Tensor raw = Tensor::from(features.values, {features.rows, features.width}, device);
   Tensor rows(raw.shape(), DType::f32, device);
-  kernels(device).normalize_rows(context(device), 1e-12f, raw, rows);
+  kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
   return rows;
 }
 

@@ -49,7 +49,8 @@ LossCall crd(LossInputs& in) {
                  Tensor::from(std::vector<float>{0, 0}, {2}, in.device)};
   return [=, s = in.student_embedding(), t = in.variable(in.teacher_embedding()), labels = in.labels(),
           params = BankContrastParams{.negatives = in.sizes.negatives}]() mutable {
-    return crd_loss(params, step, places, labels, images, normalize_rows(1e-12f, s), normalize_rows(1e-12f, t), banks);
+    return crd_loss(params, step, places, labels, images, normalize_rows(kSmallestNorm, s),
+                    normalize_rows(kSmallestNorm, t), banks);
   };
 }
 
@@ -64,7 +65,7 @@ Tensor LossInputs::constant(const Shape& shape) {
 Tensor LossInputs::directions(int64_t rows, int64_t width) {
   const Tensor x = constant({rows, width});
   Tensor y(x.shape(), DType::f32, device);
-  kernels(device).normalize_rows(context(device), 1e-12f, x, y);
+  kernels(device).normalize_rows(context(device), kSmallestNorm, x, y);
   return y;
 }
 

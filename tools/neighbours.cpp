@@ -17,7 +17,7 @@ namespace {
 Tensor normalised_rows(const NpyFile& file, int64_t first, int64_t count, Device device) {
   const Tensor raw = Tensor::from(file.read_float_rows(first, count), {count, file.row_size()}, device);
   Tensor rows(raw.shape(), DType::f32, device);
-  kernels(device).normalize_rows(context(device), 1e-12f, raw, rows);
+  kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
   return rows;
 }
 

@@ -10,8 +10,6 @@ namespace coss::cpu {
 
 namespace {
 
-constexpr double kSmallestNorm = 1e-12;
-
 // body(difference) gives a term of the sum and sets its part of the gradient; both are divided by the count.
 template <class Body>
 void mean_over_elements(Context& ctx, const char* name, const Tensor& student, const Tensor& teacher, Tensor& loss,

@@ -14,7 +14,6 @@ namespace coss::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr float kSmallestNorm = 1e-12f;
 
 // The workspace, cut into arrays: counted first, then taken in the same order.
 class Cut {
@@ -156,7 +155,7 @@ __global__ void __launch_bounds__(kThreads)
     squares[1] += double(t[p]) * double(t[p]);
   }
   const double s_length = sqrt(block_sum<kThreads>(squares[0])), t_length = sqrt(block_sum<kThreads>(squares[1]));
-  const double smallest = double(kSmallestNorm);
+  const double smallest = kSmallestNorm;
   const double s_factor = 1 / (s_length > smallest ? s_length : smallest);
   const double t_factor = 1 / (t_length > smallest ? t_length : smallest);
   double total = 0, along = 0;
@@ -303,7 +302,7 @@ __global__ void __launch_bounds__(kThreads)
     const float v = to_float(x[image + int64_t(p) * channels + column]);
     own += v * v;
   }
-  const float factor = 1.0f / fmaxf(sqrtf(column_sum(own)), kSmallestNorm);
+  const float factor = 1.0f / fmaxf(sqrtf(column_sum(own)), float(kSmallestNorm));
   if (column >= channels) return;
   if (row == 0) inverse[int64_t(blockIdx.y) * channels + column] = factor;
   for (int p = row; p < positions; p += kRowsAtOnce) {
@@ -327,7 +326,7 @@ __global__ void __launch_bounds__(kThreads)
   float along = column_sum(own);
   if (column >= channels) return;
   const float factor = inverse[int64_t(blockIdx.y) * channels + column];
-  if (!(factor < 1.0f / kSmallestNorm)) along = 0;  // a clamped length is a constant
+  if (!(factor < 1.0f / float(kSmallestNorm))) along = 0;  // a clamped length is a constant
   for (int p = row; p < positions; p += kRowsAtOnce) {
     const int64_t i = image + int64_t(p) * channels + column;
     dx[i] = from_float<T>((gradient[i] - unit[i] * along) * factor);

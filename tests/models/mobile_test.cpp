@@ -2,10 +2,8 @@
 // stochastic depth.
 #include <gtest/gtest.h>
 
-#include "autograd/ops.h"
 #include "models/efficientnet.h"
 #include "tests/models/model_goldens.h"
-#include "tests/support/golden_file.h"
 
 namespace coss::test {
 namespace {
@@ -15,76 +13,21 @@ const GoldenFile& goldens() {
   return file;
 }
 
-double error(const std::vector<double>& got, const std::string& key) {
-  return normalised_error(got, goldens().values(key));
-}
-
 // PyTorch's goldens are made without stochastic depth, whose draws are its own.
-std::unique_ptr<Network> make_without_drops(const std::string& name, const Scope& scope) {
-  const ModelInfo& info = find_model(name);
-  if (name == "efficientnet_b0" || name == "tf_efficientnet_b0")
-    return make_efficientnet(scope, {.tensorflow = name.starts_with("tf_"), .drop_path = 0});
-  return info.make(scope, info.classes);
+NetworkMaker maker_without_drops(const std::string& name) {
+  if (name != "efficientnet_b0" && name != "tf_efficientnet_b0") return maker_of(name);
+  return [tensorflow = name.starts_with("tf_")](const Scope& scope) {
+    return make_efficientnet(scope, {.tensorflow = tensorflow, .drop_path = 0});
+  };
 }
-
-struct Built {
-  Built(const std::string& name, Device device, DType dtype, Mode mode) : key(name + "/") {
-    network = make_without_drops(name, Scope(params));
-    params.allocate(device, dtype, 0, mode == Mode::eval);
-    fill_golden_weights(params, "", 0, goldens().number(key + "gain"));
-    size = int64_t(goldens().number(key + "size"));
-  }
-  std::string key;
-  Params params;
-  std::unique_ptr<Network> network;
-  int64_t size = 0;
-};
 
 void expect_eval(const std::string& name, Device device, DType dtype, double bound) {
-  SCOPED_TRACE(name + " " + name_of(device));
-  Built built(name, device, dtype, Mode::eval);
-  std::vector<Var> stages;
-  const Var images(golden_images("images", 2, built.size, 0, dtype, device));
-  Tape tape;  // to which nothing is added
-  const Var features = built.network->features(images, Mode::eval, {}, &stages);
-  EXPECT_FALSE(features.grad);
-  const Var logits = built.network->logits(features, Mode::eval);
-  EXPECT_LT(error(thinned(features), built.key + "eval/features"), bound);
-  EXPECT_LT(error(thinned(logits), built.key + "eval/logits"), bound);
-  EXPECT_LT(error(summary(stages), built.key + "eval/stages"), bound);
+  GoldenNetwork(goldens(), name, maker_without_drops(name), device, dtype, Mode::eval).expect_eval(bound);
 }
 
 void expect_train(const std::string& name, Device device, DType dtype, double bound, double gradient_bound) {
-  SCOPED_TRACE(name + " " + name_of(device));
-  Built built(name, device, dtype, Mode::train);
-  const Var images(golden_images("images", 4, built.size, 2, dtype, device));
-  Tape tape;
-  const Var features = built.network->features(images, Mode::train);
-  Var target = features;
-  if (!goldens().keys(built.key + "train/logits").empty()) {
-    target = built.network->logits(features, Mode::train);
-    EXPECT_LT(error(thinned(target), built.key + "train/logits"), bound);
-  }
-  EXPECT_LT(error(thinned(features), built.key + "train/features"), bound);
-
-  const Tensor weights = make_tensor(golden_noise("loss", target.value.numel()), target.shape(), dtype, device);
-  const Var loss = weighted_sum(target, weights);
-  EXPECT_LT(error(loss.value.to_doubles(), built.key + "train/loss"), gradient_bound);
-  tape.backward(loss);
-  for (const std::string& parameter : goldens().keys(built.key + "train/grad/")) {
-    const Params::Entry& entry = find_entry(built.params, parameter);
-    std::vector<double> gradient = in_file_order(entry, entry.var->grad->value);
-    double squares = 0;
-    for (const double g : gradient) squares += g * g;
-    EXPECT_LT(error({std::sqrt(squares)}, built.key + "train/grad_norm/" + parameter), gradient_bound) << parameter;
-    gradient.resize(goldens().values(built.key + "train/grad/" + parameter).size());
-    EXPECT_LT(error(gradient, built.key + "train/grad/" + parameter), gradient_bound) << parameter;
-  }
-  for (const std::string& statistic : goldens().keys(built.key + "train/stat/")) {
-    std::vector<double> values = find_entry(built.params, statistic).stat->to_doubles();
-    values.resize(goldens().values(built.key + "train/stat/" + statistic).size());
-    EXPECT_LT(error(values, built.key + "train/stat/" + statistic), bound) << statistic;
-  }
+  GoldenNetwork(goldens(), name, maker_without_drops(name), device, dtype, Mode::train)
+      .expect_train(bound, gradient_bound);
 }
 
 class MobileGoldens : public testing::TestWithParam<std::string> {};

@@ -1,43 +1,47 @@
-// What the goldens of models keep of a network's outputs, computed from ours.
+// A network beside the goldens that PyTorch made of it.
 #pragma once
-#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "autograd/autograd.h"
+#include "models/network.h"
+#include "tests/support/golden_file.h"
 #include "tests/support/support.h"
 
 namespace coss::test {
 
-// At most 64 columns, evenly spread.
-inline std::vector<double> thinned(const Var& rows) {
-  const std::vector<double> values = rows.value.to_doubles();
-  const size_t width = size_t(rows.shape()[1]), step = (width + 63) / 64;
-  std::vector<double> kept;
-  for (size_t row = 0; row < values.size(); row += width)
-    for (size_t column = 0; column < width; column += step) kept.push_back(values[row + column]);
-  return kept;
-}
-
-// Mean and root mean square of each stage.
-inline std::vector<double> summary(const std::vector<Var>& stages) {
-  std::vector<double> rows;
-  for (const Var& stage : stages) {
-    double sum = 0, squares = 0;
-    for (const double value : stage.value.to_doubles()) sum += value, squares += value * value;
-    const double count = double(stage.value.numel());
-    rows.insert(rows.end(), {sum / count, std::sqrt(squares / count)});
-  }
-  return rows;
-}
-
 // sum(x * weights) as an operation.
-inline Var weighted_sum(const Var& x, const Tensor& weights) {
-  const std::vector<double> a = x.value.to_doubles(), b = weights.to_doubles();
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  Var loss = make_output(make_tensor({sum}, {1}, accumulator_of(x.value.dtype()), x.value.device()), {&x});
-  Tape::active()->record(loss, [x, weights](const Tensor&) { accumulate(x, weights); });
-  return loss;
-}
+Var weighted_sum(const Var& x, const Tensor& weights);
+
+using NetworkMaker = std::function<std::unique_ptr<Network>(const Scope&)>;
+// The model of that name with its own number of classes.
+NetworkMaker maker_of(const std::string& model);
+
+// A network with the weights that the goldens below `name` were made with.
+struct GoldenNetwork {
+  GoldenNetwork(const GoldenFile& goldens, const std::string& name, const NetworkMaker& make, Device device,
+                DType dtype, Mode mode);
+
+  // Features, logits and stages in eval mode, of which no gradient is kept.
+  void expect_eval(double bound);
+  // Features and logits in train mode; then backward from a weighted sum, which is compared with `loss_bound`.
+  void train(double bound, double loss_bound);
+  // train(), norms and slices of its gradients, and the running statistics.
+  void expect_train(double bound, double gradient_bound);
+
+  bool has(const std::string& key) const { return !goldens.keys(prefix + key).empty(); }
+  // The error against the golden of that key, of whose length `got` is at least.
+  double error(std::vector<double> got, const std::string& key) const;
+
+  const GoldenFile& goldens;
+  const std::string prefix;
+  Params params;
+  std::unique_ptr<Network> network;
+  Device device;
+  DType dtype;
+  int64_t size = 0;  // pixels on a side
+};
 
 }  // namespace coss::test
