@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The table of methods on CIFAR-10 in docs/benchmarks.md: ResNet-56 into ResNet-20 without labels, each for 256,000
-# images with its recipe's settings. The last 5,000 training images are set aside: OUT/data has the other 45,000 with the
-# test images, OUT/validation the same with those 5,000 in place of the test images, for who wants to choose a setting.
+# images with its recipe's settings and RATE times its learning rate. The last 5,000 training images are set aside:
+# OUT/data has the other 45,000 with the test images, OUT/validation the same with those 5,000 in place of the test images.
 #   scripts/cifar_table.sh CIFAR_FOLDER TEACHER_FILE OUT [SEED] [ROW…]
-# Rows that are there already are not made again; a broken one goes on. Writes OUT/table.tsv: row, seed, kNN (k = 20) and
-# linear accuracy in per cent, seconds of training. Two of it with THREADS=1 share two cores better than one does.
+# Rows that are there already are not made again; a broken one goes on. Writes OUT/table.tsv: row, seed, factor of the
+# learning rate, kNN (k = 20) and linear accuracy in per cent, seconds of training. SPLIT=validation STEPS=250 RATE=10
+# tries a rate: OUT/validation.tsv. Two of it with THREADS=1 share two cores better than one does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-coss=${COSS:-build/cpu/coss} threads=${THREADS:-0}
+coss=${COSS:-build/cpu/coss} threads=${THREADS:-0} split=${SPLIT:-test} steps=${STEPS:-1000} rate=${RATE:-}
 cifar=$(realpath "$1") teacher=$(realpath "$2") out=$3 seed=${4:-0}
 wanted=("${@:5}")
 
@@ -24,43 +25,47 @@ if [ ! -f "$out/validation/test_batch.bin" ]; then
 fi
 ln -sfn "$cifar/test_batch.bin" "$out/data/test_batch.bin"
 cp "$cifar/batches.meta.txt" "$out/data/" 2>/dev/null || true
+if [ "$split" = test ]; then data=$out/data table=$out/table.tsv; else data=$out/$split table=$out/$split.tsv; fi
 
 # value JSON PATH…: a number of the program's --json line
 value() { python3 -c 'import json, sys; v = json.loads(sys.argv[1])
 for key in sys.argv[2:]: v = v[key]
 print(v)' "$@"; }
 
-row() {  # name, recipe, overrides…
-  local name=$1 recipe=recipes/$2.json run=$out/$1_$seed
-  shift 2
+row() {  # name, factor of the learning rate, recipe, overrides…
+  local name=$1 factor=${rate:-$2} recipe=recipes/$3.json
+  local run=$out/${split}_${name}_${seed}_x$factor
+  shift 3
   if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
-  if grep -q "^$name	$seed	" "$out/table.tsv" 2>/dev/null; then return; fi
-  local resume=() from=()
+  if grep -q "^$name	$seed	$factor	" "$table" 2>/dev/null; then return; fi
+  local resume=() from=() learning_rate
+  learning_rate=$(grep -o '"learning_rate": [0-9.]*' "$recipe" | awk -v factor="$factor" '{print $2 * factor}')
   if [ -f "$run/config.json" ]; then resume=(--resume); fi
   if ! grep -q '"simclr"' "$recipe"; then from=(teacher.weights="$teacher"); fi
   local begin=$SECONDS
-  "$coss" train "$recipe" data.path="$out/data" "${from[@]}" seed="$seed" train.max_steps=1000 \
-    knn.every_steps=0 threads="$threads" "$@" --out "$run" "${resume[@]}"
-  local took=$((SECONDS - begin)) eval=(--model resnet20_cifar --weights "$run/student.safetensors" --data "$out/data"
+  "$coss" train "$recipe" data.path="$data" "${from[@]}" seed="$seed" train.max_steps="$steps" knn.every_steps=0 \
+    schedule.learning_rate="$learning_rate" threads="$threads" "$@" --out "$run" "${resume[@]}"
+  local took=$((SECONDS - begin)) eval=(--model resnet20_cifar --weights "$run/student.safetensors" --data "$data"
     --threads "$threads" --json)
   local knn linear
   knn=$(value "$("$coss" eval knn "${eval[@]}" --k 20)" knn 20)
-  linear=$(value "$("$coss" eval linear --solver lbfgs "${eval[@]}")" linear top1)
-  printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$seed" "$knn" "$linear" "$took" | tee -a "$out/table.tsv"
+  linear=-
+  if [ "$split" = test ]; then linear=$(value "$("$coss" eval linear --solver lbfgs "${eval[@]}")" linear top1); fi
+  printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "$seed" "$factor" "$knn" "$linear" "$took" | tee -a "$table"
 }
 
 pair=resnet56_resnet20_cifar10
-row coss coss_$pair
-row coss_plain_batches coss_$pair neighbours.nearest=0
-row coss_without_space coss_$pair method.column_weight=0
-row simreg simreg_$pair
-row seed seed_$pair
-row compress_1q compress_1q_$pair
-row compress_2q compress_2q_$pair
-row smd smd_$pair
-row dino dino_$pair
-row disco disco_$pair
-row bingo bingo_$pair
-row kd_without_labels sld_$pair
-row ega ega_$pair
-row simclr simclr_resnet20_cifar10
+row coss 1 coss_$pair
+row coss_plain_batches 1 coss_$pair neighbours.nearest=0
+row coss_without_space 1 coss_$pair method.column_weight=0
+row simreg 1 simreg_$pair
+row seed 1 seed_$pair
+row compress_1q 1 compress_1q_$pair
+row compress_2q 1 compress_2q_$pair
+row smd 1 smd_$pair
+row dino 1 dino_$pair
+row disco 1 disco_$pair
+row bingo 1 bingo_$pair
+row kd_without_labels 1 sld_$pair
+row ega 1 ega_$pair
+row simclr 1 simclr_resnet20_cifar10
