@@ -58,6 +58,7 @@ pair=resnet56_resnet20_cifar10
 row coss 1 coss_$pair
 row coss_plain_batches 1 coss_$pair neighbours.nearest=0
 row coss_without_space 1 coss_$pair method.column_weight=0
+row coss_plain_without_space 1 coss_$pair neighbours.nearest=0 method.column_weight=0
 row simreg 1 simreg_$pair
 row seed 1 seed_$pair
 row compress_1q 1 compress_1q_$pair
