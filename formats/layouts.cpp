@@ -203,7 +203,7 @@ std::string LayoutMatch::layout_name() const {
   return layout ? layout->name : "unlisted";
 }
 
-std::string LayoutMatch::library() const {
+std::string LayoutMatch::names_of() const {
   const char* const library = library_of(rule);
   return library[0] != '\0' ? library : layout_name();
 }

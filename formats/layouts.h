@@ -43,7 +43,7 @@ struct LayoutMatch {
   std::string layout_name() const;
   // Whose network the weights are of (variant_for of models/network.h): of the library that spells names so, whoever
   // trained it; else the layout's name.
-  std::string library() const;
+  std::string names_of() const;
   const Normalisation& normalisation() const;  // ImageNet's where the layout says nothing else
 };
 

@@ -54,7 +54,7 @@ WeightFacts facts_of(const std::string& asked, const TensorFile& file, const std
   if (model == asked || is_variant(asked, model)) {
     facts.model = model;
   } else {
-    facts.model = variant_for(asked, match.library());
+    facts.model = variant_for(asked, match.names_of());
   }
   if (facts.model != asked)
     facts.note = fmt::format("the weights are those of a {}, which is built instead of {}", facts.model, asked);

@@ -30,7 +30,7 @@ std::string own_word(const TensorFile& file) {
 
 // Among models of the same tensors the file's own word decides, else whose spelling and container it has.
 const ModelInfo& variant_of(const TensorFile& file, const ModelInfo& model, const LayoutMatch& match) {
-  return own_word(file) == model.name ? model : find_model(variant_for(model.name, match.library()));
+  return own_word(file) == model.name ? model : find_model(variant_for(model.name, match.names_of()));
 }
 
 // Of two that are complete the one of which more is found: a ResNet-34 holds all that a ResNet-18 wants.

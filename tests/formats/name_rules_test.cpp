@@ -71,7 +71,7 @@ TEST(NameRules, PublishedTablesHoldInBothDirections) {
       const TensorFile file = hollow_file(manifest);
       const LayoutMatch match = match_layout(file, wanted);
       EXPECT_EQ(match.layout_name(), table[0][column]);
-      EXPECT_EQ(match.library(), table[0][column]);
+      EXPECT_EQ(match.names_of(), table[0][column]);
       EXPECT_TRUE(match.complete() && !match.by_order);
       EXPECT_TRUE(match.unexpected.empty());
       for (size_t i = 0; i < wanted.size(); ++i) EXPECT_EQ(match.tensors[i]->name, theirs.at(wanted[i].name));
@@ -92,7 +92,7 @@ TEST(NameRules, AStudentInAnotherLibrarysNames) {
     EXPECT_EQ(match.complete(), layout != std::string("unlisted"));
     if (!match.complete()) continue;
     EXPECT_EQ(match.layout_name(), layout);
-    EXPECT_EQ(match.library(), "lukemelas") << "whose padding it needs";
+    EXPECT_EQ(match.names_of(), "lukemelas") << "whose padding it needs";
   }
 }
 
