@@ -14,9 +14,16 @@ namespace {
 constexpr int64_t kStepsPerEpoch = 5;
 
 // Three classes, and an end after ten updates.
+ToyOptions on(Device device, DType dtype) {
+  return {.classes = 3,
+          .device = device,
+          .dtype = dtype,
+          .images = 21,
+          .steps_per_epoch = kStepsPerEpoch,
+          .total_steps = 10};
+}
 Toys toys_of(const char* name, const std::map<std::string, double>& changed = {}) {
-  return Toys(options_of(name, changed),
-              {.classes = 3, .images = 21, .steps_per_epoch = kStepsPerEpoch, .total_steps = 10});
+  return Toys(options_of(name, changed), on(Device::reference, DType::f64));
 }
 
 TEST(BankMethods, GradientsAreThoseOfTheLoss) {
@@ -85,6 +92,21 @@ TEST(BankMethods, TheTargetOfByolFollowsAndThenStands) {
   toys.terms();
   toys.method->after_update();
   for (const double value : first()) EXPECT_NEAR(value, 0.25, 1e-6);
+}
+
+TEST(BankMethods, EveryDeviceAgreesInBothPrecisions) {
+  for (const char* name : {"crd", "bingo", "byol"}) {
+    Toys reference = toys_of(name);
+    const std::vector<double> expected = reference.terms();
+    for (const Device device : devices_for_networks()) {
+      for (const DType dtype : {DType::f32, DType::bf16}) {
+        Toys toys(options_of(name), on(device, dtype));
+        const std::vector<double> terms = toys.terms();
+        for (size_t i = 0; i < terms.size(); ++i)
+          EXPECT_NEAR(terms[i], expected[i], (dtype == DType::f32 ? 1e-4 : 0.05) * (1 + std::abs(expected[i]))) << name;
+      }
+    }
+  }
 }
 
 TEST(BankMethods, RefuseWhatTheyCannotUse) {

@@ -52,6 +52,20 @@ TEST(LogitMethods, DkdWarmsUp) {
   }
 }
 
+TEST(LogitMethods, RunInHalfPrecision) {
+  for (const Device device : devices_under_test()) {
+    for (const char* name : {"kd", "sld", "dkd", "dino", "dinoss", "dist"}) {
+      Toys toys(options_of(name), {.device = device, .dtype = DType::bf16});
+      toys.backward();
+      for (const double value : toys.terms()) EXPECT_TRUE(std::isfinite(value)) << name;
+      double squares = 0;
+      for (const double g : toys.student_params.weights().grad.to_doubles()) squares += g * g;
+      EXPECT_GT(squares, 0) << name;
+      EXPECT_TRUE(std::isfinite(squares)) << name;
+    }
+  }
+}
+
 TEST(LogitMethods, RefuseClassifiersThatDoNotFit) {
   for (const char* name : {"kd", "sld", "dkd"}) {
     EXPECT_THROW(Toys(options_of(name), {.teacher_classes = 0}), Error) << name;

@@ -67,5 +67,17 @@ TEST(PairMethods, BothViewsCount) {
   }
 }
 
+// bf16 networks: the losses themselves are in f32.
+TEST(PairMethods, RunInBf16) {
+  for (const char* name : {"nce", "ccl", "cc", "smd", "simclr"}) {
+    Toys exact(options_of(name), {.device = Device::cpu, .dtype = DType::f32});
+    Toys rounded(options_of(name), {.device = Device::cpu, .dtype = DType::bf16});
+    const double expected = exact.terms()[0];
+    EXPECT_NEAR(rounded.terms()[0], expected, 0.05 * std::abs(expected)) << name;
+    rounded.backward();
+    for (double g : rounded.student_params.weights().grad.to_doubles()) EXPECT_TRUE(std::isfinite(g)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace coss::test

@@ -16,7 +16,8 @@ void expect_eval(const std::string& name, Device device, DType dtype, double bou
 }
 
 void expect_train(const std::string& name, Device device, DType dtype, double bound, double gradient_bound) {
-  GoldenNetwork(goldens(), name, maker_of(name), device, dtype, Mode::train).expect_train(bound, gradient_bound);
+  GoldenNetwork(goldens(), name, maker_of(name), device, dtype, Mode::train)
+      .expect_train(bound, gradient_bound, 10 * gradient_bound);  // the terms of the loss cancel
 }
 
 // CUDA kernels that run on the processor, and sanitizers, are slow where a network is big: there its smaller relatives
@@ -72,7 +73,7 @@ TEST(ModelTrainingGoldens, Float32) {
 TEST(ModelTrainingGoldens, ReferenceInDouble) {
   for (const char* name : {"resnet20_cifar", "resnet8x4", "wrn_16_2", "vgg8_cifar"}) {
     expect_eval(name, Device::reference, DType::f64, 1e-13);
-    expect_train(name, Device::reference, DType::f64, 1e-13, 3e-13);
+    expect_train(name, Device::reference, DType::f64, 1e-13, 1e-13);
   }
 }
 

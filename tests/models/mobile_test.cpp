@@ -22,12 +22,15 @@ NetworkMaker maker_without_drops(const std::string& name) {
 }
 
 void expect_eval(const std::string& name, Device device, DType dtype, double bound) {
-  GoldenNetwork(goldens(), name, maker_without_drops(name), device, dtype, Mode::eval).expect_eval(bound);
+  GoldenNetwork network(goldens(), name, maker_without_drops(name), device, dtype, Mode::eval);
+  EXPECT_TRUE(network.has("eval/logits") && network.has("eval/stages")) << name;
+  network.expect_eval(bound);
 }
 
 void expect_train(const std::string& name, Device device, DType dtype, double bound, double gradient_bound) {
-  GoldenNetwork(goldens(), name, maker_without_drops(name), device, dtype, Mode::train)
-      .expect_train(bound, gradient_bound);
+  GoldenNetwork network(goldens(), name, maker_without_drops(name), device, dtype, Mode::train);
+  EXPECT_TRUE(network.has("train/loss")) << name;
+  network.expect_train(bound, gradient_bound, gradient_bound);
 }
 
 class MobileGoldens : public testing::TestWithParam<std::string> {};

@@ -95,9 +95,9 @@ void GoldenNetwork::train(double bound, double loss_bound) {
   tape.backward(loss);
 }
 
-void GoldenNetwork::expect_train(double bound, double gradient_bound) {
+void GoldenNetwork::expect_train(double bound, double gradient_bound, double loss_bound) {
   SCOPED_TRACE(prefix + name_of(device));
-  train(bound, gradient_bound);
+  train(bound, loss_bound);
   for (const std::string& parameter : goldens.keys(prefix + "train/grad/")) {
     const Params::Entry& entry = find_entry(params, parameter);
     const std::vector<double> gradient = in_file_order(entry, entry.var->grad->value);

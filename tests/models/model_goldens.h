@@ -29,7 +29,7 @@ struct GoldenNetwork {
   // Features and logits in train mode; then backward from a weighted sum, which is compared with `loss_bound`.
   void train(double bound, double loss_bound);
   // train(), norms and slices of its gradients, and the running statistics.
-  void expect_train(double bound, double gradient_bound);
+  void expect_train(double bound, double gradient_bound, double loss_bound);
 
   bool has(const std::string& key) const { return !goldens.keys(prefix + key).empty(); }
   // The error against the golden of that key, of whose length `got` is at least.

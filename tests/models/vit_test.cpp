@@ -43,13 +43,17 @@ NetworkMaker maker(const std::string& key) {
 }
 
 void expect_eval(const std::string& name, Device device, DType dtype, double bound) {
-  GoldenNetwork(goldens(), name, maker(name), device, dtype, Mode::eval).expect_eval(bound);
+  GoldenNetwork network(goldens(), name, maker(name), device, dtype, Mode::eval);
+  EXPECT_EQ(network.has("eval/logits"), network.network->classes > 0) << name;
+  EXPECT_TRUE(network.has("eval/stages")) << name;
+  network.expect_eval(bound);
 }
 
 // All gradients: some of an attention's are small beside the rounding, so that the norm is the measure.
 void expect_train(const std::string& name, Device device, DType dtype, double bound, double gradient_bound) {
   SCOPED_TRACE(name + " " + name_of(device));
   GoldenNetwork network(goldens(), name, maker(name), device, dtype, Mode::train);
+  EXPECT_EQ(network.has("train/logits"), network.network->classes > 0);
   network.train(bound, gradient_bound);
   size_t compared = 0;
   for (const Params::Entry& entry : network.params.entries()) {
