@@ -19,7 +19,7 @@ constexpr int64_t kImages = 64, kClasses = 4;
 Tensor noise(int64_t size, DType dtype) { return random_tensor({kImages, size, size, 3}, dtype, Device::cpu, 1); }
 
 // The same around one colour an image. All images of noise have the same mean, and so have the features of a ViT that
-// has learned nothing yet: it takes hundreds of steps to tell them apart.
+// has learned nothing yet, whose loss then stays at that of chance for long.
 Tensor coloured_noise(int64_t size, DType dtype) {
   std::vector<double> values = noise(size, DType::f32).to_doubles();
   const std::vector<double> colours = random_tensor({kImages, 3}, DType::f32, Device::cpu, 2).to_doubles();
@@ -84,8 +84,8 @@ INSTANTIATE_TEST_SUITE_P(Families, Learning,
                          [](const auto& each) { return std::string(each.param.name); });
 
 // The same for the networks that COSS_EVERY_MODEL names ("all", or names between commas), by one optimizer that suits
-// them all but for the rate. Networks with a place for every token take their own image size and, wide as they are, a
-// small rate; the others are as well off with small images.
+// them all but for the rate. Networks with a place for every token take their own image size and a smaller rate; the
+// others are as well off with small images.
 TEST(EveryModel, LossFalls) {
   const char* wanted = std::getenv("COSS_EVERY_MODEL");
   if (!wanted) GTEST_SKIP() << "set COSS_EVERY_MODEL to 'all' or to names between commas of networks to train";
