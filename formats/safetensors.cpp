@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kLongestHeader = 100'000'000;  // the format's own limit
-constexpr int kDeepest = 8;                      // a header has three levels
+constexpr int kDeepestHeader = 8;                // a header has three levels
 
 struct DTypeName {
   const char* text;
@@ -67,7 +67,7 @@ int64_t header_length(const FileBytes& file) {
 Json parse_header(const std::string& text, const std::string& path) {
   std::vector<std::set<std::string>> open;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    COSS_CHECK(depth <= kDeepest, path + ": the safetensors header is nested too deeply");
+    COSS_CHECK(depth <= kDeepestHeader, path + ": the safetensors header is nested too deeply");
     if (event == Json::parse_event_t::object_start) open.emplace_back();
     if (event == Json::parse_event_t::object_end && !open.empty()) open.pop_back();
     if (event == Json::parse_event_t::key && !open.empty()) {

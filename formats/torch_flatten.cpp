@@ -8,7 +8,7 @@
 namespace coss {
 namespace {
 
-constexpr int kDeepest = 64;
+constexpr int kDeepestNesting = 64;
 constexpr size_t kLongestName = 4096;
 constexpr size_t kMostNames = 64 << 20;  // bytes of all names
 constexpr int64_t kMostVisits = 20'000'000;
@@ -63,7 +63,7 @@ void Flattener::visit(PickleRef ref, const std::string& name, int depth) {
       for (PickleRef open : path_) {
         if (open == ref) return;
       }
-      if (depth >= kDeepest) heap_.fail("the pickle's containers are nested too deeply");
+      if (depth >= kDeepestNesting) heap_.fail("the pickle's containers are nested too deeply");
       path_.push_back(ref);
       if (value.kind == PickleKind::bag) {
         ++bags_open_;

@@ -14,12 +14,12 @@ namespace coss {
 namespace {
 
 // A subset of rows on the device.
-struct Rows {
+struct LabelledRows {
   Tensor features, labels;  // (N,D) f32, (N) i32
   int64_t count() const { return labels.numel(); }
 };
 
-Rows gather(const Features& from, const std::vector<int64_t>& rows, Device device) {
+LabelledRows gather(const Features& from, const std::vector<int64_t>& rows, Device device) {
   std::vector<float> values;
   std::vector<int32_t> labels;
   values.reserve(rows.size() * size_t(from.width));
@@ -64,7 +64,7 @@ class LinearClassifier {
     return out;
   }
   // Mean cross-entropy; its gradient is added to gradient().
-  Tensor& loss(const Rows& rows) {
+  Tensor& loss(const LabelledRows& rows) {
     const Tensor z = logits(rows.features);
     Tensor dz(z.shape(), DType::f32, device_);
     Context& ctx = context(device_);
@@ -80,7 +80,7 @@ class LinearClassifier {
   Tensor parameters_, gradient_, weight_, bias_, weight_gradient_, bias_gradient_, loss_;
 };
 
-LinearProbeResult score(const LinearClassifier& classifier, const Rows& rows) {
+LinearProbeResult score(const LinearClassifier& classifier, const LabelledRows& rows) {
   const std::vector<float> logits = classifier.logits(rows.features).to_vector<float>();
   const std::vector<int32_t> labels = rows.labels.to_vector<int32_t>();
   LinearProbeResult result;
@@ -121,7 +121,7 @@ LinearProbeResult by_sgd(const Features& train, const Features& test, int64_t cl
 }
 
 // Fits `classifier` to rows with penalty / 2 * |weight|^2 added to the mean cross-entropy; starts where it stands.
-void fit(LinearClassifier& classifier, const Rows& rows, double penalty, Device device) {
+void fit(LinearClassifier& classifier, const LabelledRows& rows, double penalty, Device device) {
   const int64_t weights = classifier.weight().numel();
   std::vector<double> x = classifier.parameters().to_doubles();
   auto put = [&](const std::vector<double>& at) {
@@ -150,8 +150,8 @@ LinearProbeResult by_lbfgs(const Features& train, const Features& test, int64_t 
   RandomStream random(options.seed, RandomUse::order);
   for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random.below(uint32_t(i + 1))]);
   const size_t held_out = std::max<size_t>(1, order.size() * 3 / 10);
-  const Rows validation = gather(train, {order.begin(), order.begin() + int64_t(held_out)}, options.device);
-  const Rows fitting = gather(train, {order.begin() + int64_t(held_out), order.end()}, options.device);
+  const LabelledRows validation = gather(train, {order.begin(), order.begin() + int64_t(held_out)}, options.device);
+  const LabelledRows fitting = gather(train, {order.begin() + int64_t(held_out), order.end()}, options.device);
   COSS_CHECK(fitting.count() > 0, "linear probe: too few training images");
 
   // From the strongest penalty to the weakest, each fit starting at the last one's result. The published grid is of
@@ -169,7 +169,7 @@ LinearProbeResult by_lbfgs(const Features& train, const Features& test, int64_t 
     }
   }
   LinearClassifier final_classifier(classes, train.width, options.device);
-  const Rows everything = gather(train, all_rows(train), options.device);
+  const LabelledRows everything = gather(train, all_rows(train), options.device);
   fit(final_classifier, everything, best_penalty / double(train.rows), options.device);
   LinearProbeResult result = score(final_classifier, gather(test, all_rows(test), options.device));
   result.penalty = best_penalty;
