@@ -27,11 +27,15 @@ def written():
 
 def launched(program):
     """The names of the launched kernels, how many instantiations they were, and how many launches."""
+    shards = min(os.cpu_count() or 1, 8)
     with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, "kernels")
-        subprocess.run([program, "--gtest_filter=-*cpu*", "--gtest_brief=1"], check=True,
-                       stdout=subprocess.DEVNULL, env={**os.environ, "COSS_LIST_KERNELS": file})
-        rows = [tuple(map(int, line.split())) for line in open(file, encoding="utf-8")]
+        files = [os.path.join(folder, f"kernels_{i}") for i in range(shards)]
+        tests = [subprocess.Popen([program, "--gtest_filter=-*cpu*", "--gtest_brief=1"], stdout=subprocess.DEVNULL,
+                                  env={**os.environ, "COSS_LIST_KERNELS": file, "GTEST_TOTAL_SHARDS": str(shards),
+                                       "GTEST_SHARD_INDEX": str(i)}) for i, file in enumerate(files)]
+        if any([test.wait() for test in tests]):
+            sys.exit(f"{program} --gtest_filter=-*cpu* has failed")
+        lists = [[tuple(map(int, line.split())) for line in open(file, encoding="utf-8")] for file in files]
     symbols = {}
     anchor = None
     listing = subprocess.run(["nm", "-C", program], check=True, capture_output=True, text=True).stdout
@@ -41,12 +45,15 @@ def launched(program):
             symbols[int(parts[0], 16)] = parts[2]
             if "coss::cuda::host::run_grid(" in parts[2] and "cold" not in parts[2]:
                 anchor = int(parts[0], 16)
-    shift = rows[0][0] - anchor
-    names = set()
-    for address, _ in rows[1:]:
-        plain = symbols[address - shift].replace("(anonymous namespace)::", "")
-        names.add(re.search(r"coss::cuda::(\w+)", plain).group(1))
-    return names, len(rows) - 1, sum(count for _, count in rows[1:])
+    names, variants, launches = set(), set(), 0
+    for rows in lists:
+        shift = rows[0][0] - anchor
+        for address, count in rows[1:]:
+            plain = symbols[address - shift].replace("(anonymous namespace)::", "")
+            names.add(re.search(r"coss::cuda::(\w+)", plain).group(1))
+            variants.add(address - shift)
+            launches += count
+    return names, len(variants), launches
 
 
 def main():

@@ -1,8 +1,8 @@
 // Grids on the processor: fibres, barriers, warp operations, and the checks of shared memory.
-#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <array>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -14,6 +14,11 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #define COSS_ASAN 1
+#endif
+#ifdef __clang__
+#define COSS_OPAQUE [[gnu::noinline, gnu::no_sanitize_address]]
+#else
+#define COSS_OPAQUE [[gnu::noipa, gnu::no_sanitize_address]]
 #endif
 
 namespace coss::cuda::host {
@@ -27,8 +32,10 @@ constexpr unsigned kWarpSize = 32;
 
 enum class Wait { none, barrier, warp, done };
 
+using Place = std::array<void*, 5>;  // what __builtin_setjmp fills
+
 struct Fibre : Thread {
-  jmp_buf place{};
+  Place place{};
   bool begun = false;
   void* stack = nullptr;
   void* fake_stack = nullptr;  // the address sanitizer's
@@ -56,7 +63,7 @@ struct Block {
   uint64_t epoch = 1;        // counts barriers, over all blocks: what is older was before the last barrier
   uint64_t block_epoch = 1;  // of the block's beginning
   std::string error;
-  jmp_buf scheduler{};
+  Place scheduler{};
   void* scheduler_fake_stack = nullptr;
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_bytes = 0;
@@ -71,12 +78,15 @@ Fibre& current() { return static_cast<Fibre&>(*self); }
 
 // --- switching -----------------------------------------------------------------------------------------------------
 
-// By setjmp and longjmp, which cost a hundredth of swapcontext's system calls; ucontext only gives a fibre its stack.
-[[gnu::noinline]] void jump(jmp_buf& from, jmp_buf& to) {
-  if (_setjmp(from) == 0) _longjmp(to, 1);
+// By the compiler's own setjmp and longjmp, which make no system call, where swapcontext makes two and the address
+// sanitizer's longjmp cleans the whole stack; ucontext only gives a fibre its stack. The compiler must not look into
+// these: it would see no way back from a leap, and keep values in registers that the other fibre uses.
+COSS_OPAQUE void leap(Place& to) { __builtin_longjmp(to.data(), 1); }
+COSS_OPAQUE void jump(Place& from, Place& to) {
+  if (__builtin_setjmp(from.data()) == 0) leap(to);
 }
-[[gnu::noinline]] void jump_first(jmp_buf& from, ucontext_t& to) {
-  if (_setjmp(from) == 0) setcontext(&to);
+COSS_OPAQUE void jump_first(Place& from, ucontext_t& to) {
+  if (__builtin_setjmp(from.data()) == 0) setcontext(&to);
 }
 
 void to_scheduler() {
