@@ -38,7 +38,7 @@ struct Library {
       return;
     }
     cudnn_frontend::cudnn_dlhandle = opened;
-    // cuDNN opens and closes NVRTC for every graph, at three times the cost of planning, unless someone holds it open.
+    // cuDNN opens and closes NVRTC for every graph, which takes longer than planning it, unless someone holds it open.
     dlopen(("libnvrtc.so." + std::to_string(CUDART_VERSION / 1000)).c_str(), RTLD_LAZY | RTLD_LOCAL);
     const auto get_version = reinterpret_cast<decltype(&cudnnGetVersion)>(dlsym(opened, "cudnnGetVersion"));
     if (get_version) version = get_version();
