@@ -48,6 +48,11 @@ class Context {
   bool allow_tf32() const { return allow_tf32_; }
   void set_allow_tf32(bool allow) { allow_tf32_ = allow; }
 
+  // Convolutions and matrix products of this device make their plans and compute nothing: for a step on the dry device,
+  // which has no memory (PlanScope in engine/kernels.h).
+  bool plans_only() const { return plans_only_; }
+  void set_plans_only(bool only) { plans_only_ = only; }
+
   // How often the host has waited for the device: a training step does not.
   int64_t waits() const { return waits_; }
   void count_wait() { ++waits_; }
@@ -65,7 +70,7 @@ class Context {
   std::shared_ptr<Pool> pool_;
   void* workspace_ = nullptr;
   size_t workspace_bytes_ = 0;
-  bool allow_tf32_ = false;
+  bool allow_tf32_ = false, plans_only_ = false;
   int64_t waits_ = 0;
   std::unique_ptr<BackendState> state_;
 };

@@ -1,5 +1,6 @@
 // The dry backend: tensors have addresses but no memory behind them, and every kernel is empty. A step on it takes
-// milliseconds and leaves in the pool's counters what the step would take elsewhere.
+// milliseconds and leaves in the pool's counters what the step would take elsewhere. In a PlanScope it makes the
+// processor's plans as well.
 #include <atomic>
 
 #include "engine/kernels.h"
@@ -20,12 +21,27 @@ void reserve_addresses(size_t bytes, void** pointer) {
   *pointer = reinterpret_cast<void*>(next.fetch_add(bytes, std::memory_order_relaxed));
 }
 
+template <auto kKernel>
+struct Planned;
+template <class... Args, void (*kKernel)(Context&, Args...)>
+struct Planned<kKernel> {
+  static void run(Context&, Args... args) {
+    Context& processor = context(Device::cpu);
+    if (processor.plans_only()) kKernel(processor, args...);
+  }
+};
+
 constexpr Kernels make_table() {
   Kernels table{};
 #define KERNEL(name, args) table.name = nothing;
 #include "engine/kernels.def"
 #undef KERNEL
   table.allocate = reserve_addresses;
+  table.matmul = Planned<cpu::matmul>::run;
+  table.conv2d_forward = Planned<cpu::conv2d_forward>::run;
+  table.conv2d_bias_act = Planned<cpu::conv2d_bias_act>::run;
+  table.conv2d_dgrad = Planned<cpu::conv2d_dgrad>::run;
+  table.conv2d_wgrad = Planned<cpu::conv2d_wgrad>::run;
   return table;
 }
 

@@ -31,6 +31,16 @@ inline const Kernels& kernels(const Tensor& tensor) { return kernels(tensor.devi
 void require(Device device);
 bool is_usable(Device device);
 
+// While it lives, convolutions and matrix products on Device::dry make the plans that the processor would need for
+// them, so that a step on the dry device throws what the same step would throw on the processor.
+class PlanScope {
+ public:
+  PlanScope() { context(Device::cpu).set_plans_only(true); }
+  ~PlanScope() { context(Device::cpu).set_plans_only(false); }
+  PlanScope(const PlanScope&) = delete;
+  PlanScope& operator=(const PlanScope&) = delete;
+};
+
 // Adds a backend that the engine does not link itself (the tests' reference). The table must outlive the process.
 void register_backend(Device device, const Kernels* table);
 

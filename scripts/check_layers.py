@@ -19,7 +19,7 @@ ROOMS = {  # room: the rooms whose headers it may include, besides its own
 # Stems that one backend alone needs: its libraries, and kernels that the other's library has. Every other stem of
 # engine/cpu has a twin in engine/cuda and the reverse.
 WITHOUT_TWIN = {"onednn", "state", "blas", "matmul_epilogue", "cudnn", "cudnn_graph", "dense_conv", "bias_act", "stem_fold",
-                "depthwise", "attention_cudnn"}
+                "depthwise", "attention_cudnn", "widen"}
 LONGEST = 600  # lines
 SOURCES = {".h", ".cpp", ".cu", ".cuh", ".def", ".py"}
 

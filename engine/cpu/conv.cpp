@@ -7,6 +7,7 @@
 #include "engine/cpu/depthwise.h"
 #include "engine/cpu/onednn.h"
 #include "engine/cpu/parallel.h"
+#include "engine/cpu/widen.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {
@@ -74,21 +75,38 @@ bool as_matmul(const ConvParams& p, const Shape& w, DType dtype) {
 
 Tensor matrix(const Tensor& x) { return x.reshape({x.shape().rows(), x.shape().back()}); }
 
-template <class T>
-void add_and_activate(Activation activation, const Tensor& residual, Tensor& y) {
-  const T* r = residual.data<T>();
+// y = act(sum + residual); y may be `sum`.
+template <class Sum, class T>
+void add_and_activate(Activation activation, const Tensor& sum, const Tensor& residual, Tensor& y) {
   T* out = y.mutable_data<T>();
+  const Sum* in = sum.data<Sum>();
+  const T* r = residual.data<T>();
   dispatch_fused(activation, [&]<Activation kAct>() {
-    parallel_ranges(y.numel(), kLanes, 3 * int64_t(sizeof(T)), [&](int64_t begin, int64_t end) {
+    parallel_ranges(y.numel(), kLanes, int64_t(sizeof(Sum) + 2 * sizeof(T)), [&](int64_t begin, int64_t end) {
       for_vectors(begin, end,
-                  [&](int64_t i, auto n) { put(out + i, activated<kAct>(get(out + i, n) + get(r + i, n)), n); });
+                  [&](int64_t i, auto n) { put(out + i, activated<kAct>(get(in + i, n) + get(r + i, n)), n); });
     });
   });
+}
+
+// body(first, images) for blocks of x and y's images, which are widened one after the other.
+template <class Body>
+void for_blocks_of_images(const Shape& x, const Shape& y, int64_t fixed_values, Body&& body) {
+  const int64_t values = (x.numel() + y.numel()) / std::max<int64_t>(x[0], 1);
+  for_blocks(x[0], rows_per_block(x[0], values, fixed_values), body);
 }
 
 }  // namespace
 
 void conv2d_forward(Context& ctx, const ConvParams& p, const Tensor& x, const Tensor& w, Tensor& y) {
+  if (!library_computes(x.dtype())) {
+    const Tensor weights = ctx.state<State>().weights.widened(ctx, w);
+    return for_blocks_of_images(x.shape(), y.shape(), 0, [&](int64_t first, int64_t images) {
+      Tensor out = rows_of(y, first, images), wide = wide_tensor(ctx, WidePart::y, out.shape());
+      conv2d_forward(ctx, p, widened(ctx, WidePart::x, rows_of(x, first, images)), weights, wide);
+      narrow(ctx, wide, out);
+    });
+  }
   State& state = ctx.state<State>();
   const PlanKey key = key_of(PlanKind::conv_forward, p, x.shape(), w.shape(), y.shape(), x.dtype(), 0);
   Plan& plan = state.plan(key, "conv2d", [&](Plan& fresh) {
@@ -100,6 +118,7 @@ void conv2d_forward(Context& ctx, const ConvParams& p, const Tensor& x, const Te
     fresh.conversion = state.weights.conversion(view.dense(x.dtype()), desc.weights_desc());
   });
   COSS_ASSERT(w.dtype() == x.dtype() && y.dtype() == x.dtype());
+  if (ctx.plans_only()) return;
   plan.primitive.set(DNNL_ARG_WEIGHTS, state.weights.get(ctx, w, plan.conversion));
   plan.primitive.set(DNNL_ARG_SRC, x.raw()).set(DNNL_ARG_DST, y.mutable_raw());
   plan.primitive.run(ctx.workspace(plan.primitive.scratch_bytes()));
@@ -107,6 +126,18 @@ void conv2d_forward(Context& ctx, const ConvParams& p, const Tensor& x, const Te
 
 void conv2d_bias_act(Context& ctx, const ConvParams& p, Activation activation, const Tensor& x, const Tensor& w,
                      const Tensor& bias, const Tensor& residual, Tensor& y) {
+  if (!library_computes(x.dtype())) {
+    const Tensor weights = ctx.state<State>().weights.widened(ctx, w);
+    const Activation inside = residual.empty() ? activation : Activation::none;
+    return for_blocks_of_images(x.shape(), y.shape(), 0, [&](int64_t first, int64_t images) {
+      Tensor out = rows_of(y, first, images), wide = wide_tensor(ctx, WidePart::y, out.shape());
+      conv2d_bias_act(ctx, p, inside, widened(ctx, WidePart::x, rows_of(x, first, images)), weights, bias, {}, wide);
+      if (residual.empty())
+        narrow(ctx, wide, out);
+      else if (!ctx.plans_only())
+        add_and_activate<float, bf16>(activation, wide, rows_of(residual, first, images), out);
+    });
+  }
   constexpr int kResidual = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
   State& state = ctx.state<State>();
   // Adding the residual inside the convolution is faster only for bf16 windows: the kernels that can do it are older,
@@ -132,15 +163,24 @@ void conv2d_bias_act(Context& ctx, const ConvParams& p, Activation activation, c
   });
   COSS_ASSERT(w.dtype() == x.dtype() && y.dtype() == x.dtype() && bias.dtype() == DType::f32);
   COSS_ASSERT(residual.empty() || (residual.dtype() == y.dtype() && residual.shape() == y.shape()));
+  if (ctx.plans_only()) return;
   plan.primitive.set(DNNL_ARG_WEIGHTS, state.weights.get(ctx, w, plan.conversion));
   if (add_inside) plan.primitive.set(kResidual, residual.raw());
   plan.primitive.set(DNNL_ARG_SRC, x.raw()).set(DNNL_ARG_BIAS, bias.raw()).set(DNNL_ARG_DST, y.mutable_raw());
   plan.primitive.run(ctx.workspace(plan.primitive.scratch_bytes()));
-  if (add_after && x.dtype() == DType::f32) add_and_activate<float>(activation, residual, y);
-  if (add_after && x.dtype() == DType::bf16) add_and_activate<bf16>(activation, residual, y);
+  if (add_after && x.dtype() == DType::f32) add_and_activate<float, float>(activation, y, residual, y);
+  if (add_after && x.dtype() == DType::bf16) add_and_activate<bf16, bf16>(activation, y, residual, y);
 }
 
 void conv2d_dgrad(Context& ctx, const ConvParams& p, const Tensor& w, const Tensor& dy, Tensor& dx) {
+  if (!library_computes(dy.dtype())) {
+    const Tensor weights = ctx.state<State>().weights.widened(ctx, w);
+    return for_blocks_of_images(dx.shape(), dy.shape(), 0, [&](int64_t first, int64_t images) {
+      Tensor out = rows_of(dx, first, images), wide = wide_tensor(ctx, WidePart::x, out.shape());
+      conv2d_dgrad(ctx, p, weights, widened(ctx, WidePart::y, rows_of(dy, first, images)), wide);
+      narrow(ctx, wide, out);
+    });
+  }
   if (as_matmul(p, w.shape(), dy.dtype())) {
     Tensor result = matrix(dx);
     return matmul(ctx, {}, matrix(dy), w.reshape({w.shape()[0], w.shape()[3]}), Tensor(), result);
@@ -158,6 +198,7 @@ void conv2d_dgrad(Context& ctx, const ConvParams& p, const Tensor& w, const Tens
     fresh.conversion = state.weights.conversion(view.dense(dy.dtype()), desc.weights_desc());
   });
   COSS_ASSERT(w.dtype() == dy.dtype() && dx.dtype() == dy.dtype());
+  if (ctx.plans_only()) return;
   plan.primitive.set(DNNL_ARG_WEIGHTS, state.weights.get(ctx, w, plan.conversion));
   plan.primitive.set(DNNL_ARG_DIFF_DST, dy.raw()).set(DNNL_ARG_DIFF_SRC, dx.mutable_raw());
   plan.primitive.run(ctx.workspace(plan.primitive.scratch_bytes()));
@@ -168,7 +209,16 @@ void conv2d_wgrad(Context& ctx, const ConvParams& p, const Tensor& x, const Tens
     Tensor result = dw.reshape({dw.shape()[0], dw.shape()[3]});
     return matmul(ctx, {.transpose_a = true, .beta = beta}, matrix(dy), matrix(x), Tensor(), result);
   }
-  if (has_depthwise_wgrad(p, dw.shape())) return depthwise_wgrad(ctx, p, x, dy, beta, dw);
+  if (has_depthwise_wgrad(p, dw.shape())) {
+    if (!ctx.plans_only()) depthwise_wgrad(ctx, p, x, dy, beta, dw);
+    return;
+  }
+  if (!library_computes(x.dtype()))
+    return for_blocks_of_images(x.shape(), dy.shape(), dw.numel(), [&](int64_t first, int64_t images) {
+      const Tensor wide_x = widened(ctx, WidePart::x, rows_of(x, first, images));
+      const Tensor wide_dy = widened(ctx, WidePart::y, rows_of(dy, first, images));
+      conv2d_wgrad(ctx, p, wide_x, wide_dy, first == 0 ? beta : 1, dw);
+    });
   State& state = ctx.state<State>();
   const PlanKey key =
       key_of(PlanKind::conv_wgrad, p, x.shape(), dw.shape(), dy.shape(), x.dtype(), std::bit_cast<int32_t>(beta));
@@ -186,6 +236,7 @@ void conv2d_wgrad(Context& ctx, const ConvParams& p, const Tensor& x, const Tens
     }
   });
   COSS_ASSERT(dy.dtype() == x.dtype() && dw.dtype() == DType::f32);
+  if (ctx.plans_only()) return;
   const size_t scratch = std::max(plan.primitive.scratch_bytes(), plan.finish.scratch_bytes());
   char* workspace = static_cast<char*>(ctx.workspace(plan.finish_bytes + scratch));
   void* gradient = dw.mutable_raw();

@@ -1,8 +1,49 @@
 // Matrix product through oneDNN's matmul: transposes are strides, bias and activation are fused, beta is a post-op.
 #include "engine/cpu/onednn.h"
+#include "engine/cpu/widen.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {
+
+namespace {
+
+// The product in fp32, in blocks of a's rows. They are y's rows as well or, where a is transposed, b's, over which the
+// product sums.
+void wide_matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+  const auto as_matrix = [](const Tensor& x) { return x.reshape({x.shape().rows(), x.shape().back()}); };
+  const Tensor left = as_matrix(a), right = as_matrix(b);
+  Tensor result = as_matrix(y);
+  const int64_t rows = left.shape()[0], values = left.shape()[1] + result.shape()[1];
+  // y's memory where it is fp32 itself, else a copy of it that begins with its values where they are added to.
+  const auto wide_of = [&](const Tensor& part) {
+    if (part.dtype() == DType::f32) return part;
+    return p.beta != 0 ? widened(ctx, WidePart::y, part) : wide_tensor(ctx, WidePart::y, part.shape());
+  };
+  const auto finish = [&](const Tensor& wide, Tensor& part) {
+    if (part.dtype() != DType::f32) narrow(ctx, wide, part);
+  };
+  if (!p.transpose_a) {
+    const Tensor factor = widened(ctx, WidePart::w, right);
+    return for_blocks(rows, rows_per_block(rows, values), [&](int64_t first, int64_t count) {
+      Tensor part = rows_of(result, first, count), wide = wide_of(part);
+      matmul(ctx, p, widened(ctx, WidePart::x, rows_of(left, first, count)), factor, bias, wide);
+      finish(wide, part);
+    });
+  }
+  Tensor sum = wide_of(result);
+  // An activation is applied to the whole sum, and a transposed b has no rows to share.
+  const bool one_block = p.transpose_b || p.activation != Activation::none;
+  MatmulParams step = p;
+  for_blocks(rows, one_block ? rows : rows_per_block(rows, values, sum.numel()), [&](int64_t first, int64_t count) {
+    const Tensor part = widened(ctx, WidePart::x, rows_of(left, first, count));
+    const Tensor factor = widened(ctx, WidePart::w, one_block ? right : rows_of(right, first, count));
+    matmul(ctx, step, part, factor, first == 0 ? bias : Tensor(), sum);
+    step.beta = 1;
+  });
+  finish(sum, result);
+}
+
+}  // namespace
 
 void matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   const int64_t rows = y.shape().rows(), columns = y.shape().back();
@@ -11,6 +52,8 @@ void matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& 
   COSS_ASSERT(a.numel() == rows * depth && b.numel() == depth * columns);
   COSS_ASSERT(bias.empty() || (bias.dtype() == DType::f32 && bias.numel() == columns));
   COSS_ASSERT(p.beta == 0 || (p.beta == 1 && p.activation == Activation::none));
+
+  if (!library_computes(a.dtype())) return wide_matmul(ctx, p, a, b, bias, y);
 
   State& state = ctx.state<State>();
   const PlanKey key(PlanKind::matmul, {rows, columns, depth, p.transpose_a, p.transpose_b, p.beta != 0,
@@ -30,6 +73,7 @@ void matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& 
     fresh.primitive.add(DNNL_ARG_SRC, a_desc).add(DNNL_ARG_WEIGHTS, b_desc).add(DNNL_ARG_DST, y_desc);
     if (!bias.empty()) fresh.primitive.add(DNNL_ARG_BIAS, bias_desc);
   });
+  if (ctx.plans_only()) return;
   if (!bias.empty()) plan.primitive.set(DNNL_ARG_BIAS, bias.raw());
   plan.primitive.set(DNNL_ARG_SRC, a.raw()).set(DNNL_ARG_WEIGHTS, b.raw()).set(DNNL_ARG_DST, y.mutable_raw());
   plan.primitive.run(ctx.workspace(plan.primitive.scratch_bytes()));

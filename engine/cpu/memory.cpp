@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "engine/cpu/parallel.h"
+#include "engine/cpu/widen.h"
 #include "engine/kernels.h"
 
 namespace coss {
@@ -31,12 +32,10 @@ namespace cpu {
 
 void probe(DeviceInfo& info) {
   std::ifstream file("/proc/cpuinfo");
-  std::string line, flags;
-  while (std::getline(file, line) && (info.name.empty() || flags.empty())) {
+  std::string line;
+  while (std::getline(file, line) && info.name.empty()) {
     const size_t colon = line.find(": ");
-    if (colon == std::string::npos) continue;
-    if (line.starts_with("model name")) info.name = line.substr(colon + 2);
-    if (line.starts_with("flags")) flags = line.substr(colon + 1) + " ";
+    if (colon != std::string::npos && line.starts_with("model name")) info.name = line.substr(colon + 2);
   }
   if (info.name.empty()) info.name = "unknown processor";
   const dnnl_version_t* library = dnnl_version();
@@ -44,8 +43,7 @@ void probe(DeviceInfo& info) {
                                   std::to_string(library->patch)},
                    {"threads", std::to_string(threads())}};
   info.fast = {DType::f32};
-  if (flags.find(" avx512_bf16 ") != std::string::npos || flags.find(" amx_bf16 ") != std::string::npos)
-    info.fast.push_back(DType::bf16);
+  if (has_bf16_dot_product()) info.fast.push_back(DType::bf16);
   const auto page = size_t(sysconf(_SC_PAGESIZE));
   info.memory_bytes = size_t(sysconf(_SC_PHYS_PAGES)) * page;
   info.free_bytes = size_t(sysconf(_SC_AVPHYS_PAGES)) * page;

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/kernels.h"
+
 namespace coss::cpu {
 
 namespace {
@@ -213,19 +215,22 @@ int WeightCache::conversion(const Desc& from, const Desc& to) {
   return int(conversions_.size()) - 1;
 }
 
-const void* WeightCache::get(Context& ctx, const Tensor& w, int conversion) {
-  if (conversion == kSame) return w.raw();
-  const Key key{w.raw(), conversion};
-  Conversion& how = conversions_[size_t(conversion)];
+WeightCache::Entry& WeightCache::entry_for(const Key& key, const Shape& shape, DType dtype) {
   auto found = entries_.find(key);
   if (found == entries_.end()) {
-    const size_t bytes = how.to.get_size();
+    const size_t bytes = size_t(shape.numel()) * size_of(dtype);
     evict(bytes);
-    found = entries_.emplace(key, Entry{0, 0, Tensor({int64_t(bytes)}, DType::u8, Device::cpu)}).first;
+    found = entries_.emplace(key, Entry{0, 0, Tensor(shape, dtype, Device::cpu)}).first;
     bytes_ += bytes;
   }
-  Entry& entry = found->second;
-  entry.used = ++clock_;
+  found->second.used = ++clock_;
+  return found->second;
+}
+
+const void* WeightCache::get(Context& ctx, const Tensor& w, int conversion) {
+  if (conversion == kSame) return w.raw();
+  Conversion& how = conversions_[size_t(conversion)];
+  Entry& entry = entry_for({w.raw(), conversion}, {int64_t(how.to.get_size())}, DType::u8);
   if (entry.version != w.version()) {
     how.reorder.set(DNNL_ARG_FROM, w.raw()).set(DNNL_ARG_TO, entry.reordered.raw());
     how.reorder.run(ctx.workspace(how.reorder.scratch_bytes()));
@@ -233,6 +238,17 @@ const void* WeightCache::get(Context& ctx, const Tensor& w, int conversion) {
     ++reorders_;
   }
   return entry.reordered.raw();
+}
+
+Tensor WeightCache::widened(Context& ctx, const Tensor& w) {
+  if (ctx.plans_only()) return Tensor(w.shape(), DType::f32, Device::dry);
+  Entry& entry = entry_for({w.raw(), kSame - 1 - w.numel()}, {w.numel()}, DType::f32);
+  if (entry.version != w.version()) {
+    cast(ctx, w, entry.reordered);  // and a new version, which get() sees
+    entry.version = w.version();
+    ++reorders_;
+  }
+  return entry.reordered.reshape(w.shape());
 }
 
 void WeightCache::evict(size_t incoming) {
@@ -260,8 +276,7 @@ size_t State::KeyHash::operator()(const PlanKey& key) const {
 }
 
 void State::refuse(const char* op, const dnnl::error& error) {
-  throw Error(std::string("[") + op + "] oneDNN cannot run this on the processor at hand (" + error.what() +
-              "); bf16 needs AVX-512: try --dtype fp32");
+  throw Error(std::string("[") + op + "] oneDNN cannot compute this on the processor (" + error.what() + ")");
 }
 
 }  // namespace coss::cpu

@@ -71,6 +71,8 @@ class WeightCache {
   static constexpr int kSame = -1;
   int conversion(const Desc& from, const Desc& to);
   const void* get(Context& ctx, const Tensor& w, int conversion);
+  // bf16 weights as fp32, in the same layout; converted once per version, too.
+  Tensor widened(Context& ctx, const Tensor& w);
   int64_t reorders() const { return reorders_; }
   size_t bytes() const { return bytes_; }
 
@@ -82,7 +84,7 @@ class WeightCache {
   };
   struct Key {
     const void* pointer;
-    int conversion;
+    int64_t conversion;  // of widened(): a negative number that tells the size
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {
@@ -92,6 +94,8 @@ class WeightCache {
     uint64_t version = 0, used = 0;
     Tensor reordered;
   };
+  // The entry of the key, made when there is none; its tensor is as `version` says.
+  Entry& entry_for(const Key& key, const Shape& shape, DType dtype);
   void evict(size_t incoming);
 
   std::vector<Conversion> conversions_;
@@ -136,6 +140,7 @@ class State : public BackendState {
   }
   size_t plans() const { return plans_.size(); }
   WeightCache weights;
+  std::array<Tensor, 3> wide;  // memory of wide_tensor(), widen.h
 
  private:
   static constexpr size_t kMaxPlans = 2048;

@@ -153,6 +153,6 @@ TEST(Fibres, ErrorsLeaveTheNextGridAlone) {
 
 #else
 
-TEST(Fibres, HostRunBuild) { GTEST_SKIP() << "this build has the CUDA backend itself"; }
+TEST(Fibres, HostRunBuild) { GTEST_SKIP() << "this build does not run CUDA kernels on the processor"; }
 
 #endif

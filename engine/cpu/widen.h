@@ -1,0 +1,48 @@
+// bf16 without bf16 instructions: oneDNN computes convolutions and products of bf16 only from AVX-512 on. Elsewhere
+// they are computed in fp32, with the same contract: bf16 in, sums in fp32, bf16 out, rounded once. Weights are widened
+// once per version; activations in blocks that stay in the caches, so that memory does not grow with the batch.
+#pragma once
+#include <algorithm>
+
+#include "engine/context.h"
+#include "engine/tensor.h"
+
+namespace coss::cpu {
+
+// Whether the library computes in `dtype` on this processor. DNNL_MAX_CPU_ISA counts as the processor.
+bool library_computes(DType dtype);
+// Whether there are dot-product instructions of bf16, which make it faster than fp32.
+bool has_bf16_dot_product();
+
+// An fp32 tensor of this shape in memory that the backend keeps for the purpose; valid until the same part is asked for
+// again.
+enum class WidePart : uint8_t { x, w, y };
+Tensor wide_tensor(Context& ctx, WidePart part, const Shape& shape);
+// The values of `x` there.
+Tensor widened(Context& ctx, WidePart part, const Tensor& x);
+// Rounds into y.
+void narrow(Context& ctx, const Tensor& wide, Tensor& y);
+
+// `count` leading rows of a tensor, from row `first` on.
+inline Tensor rows_of(const Tensor& x, int64_t first, int64_t count) {
+  Shape shape = x.shape();
+  const int64_t row = x.numel() / std::max<int64_t>(shape[0], 1);
+  shape.dims[0] = count;
+  return x.view(first * row, shape);
+}
+
+// How many of `rows` rows make a block, when one of them takes `row_values` fp32 values in all tensors together, and
+// each block has `fixed_values` to pass over besides (a weight gradient). The same for the same number of threads.
+int64_t rows_per_block(int64_t rows, int64_t row_values, int64_t fixed_values = 0);
+
+// body(first, count) for blocks of `rows`; once where there are none: a result is written all the same.
+template <class Body>
+void for_blocks(int64_t rows, int64_t block, Body&& body) {
+  int64_t first = 0;
+  do {
+    body(first, std::min(block, rows - first));
+    first += block;
+  } while (first < rows);
+}
+
+}  // namespace coss::cpu
