@@ -23,9 +23,6 @@ if [ -z "$images" ]; then
   images=$run/images
   "$coss" draw --out "$images" --per-class 250 --test-per-class 50
 fi
-# Where the processor has no bf16 instructions, fp32 is faster.
-dtype=fp32
-if grep -q -m1 avx512_bf16 /proc/cpuinfo; then dtype=bf16; fi
 
 # lap NAME: the time since the last call
 last=$SECONDS
@@ -36,7 +33,7 @@ lap() {
 
 echo "== teacher: ResNet-32, trained with the labels"
 lap unused
-"$coss" train recipes/quickstart_teacher.json data.path="$images" dtype=$dtype --out "$run/teacher"
+"$coss" train recipes/quickstart_teacher.json data.path="$images" --out "$run/teacher"
 lap teacher_time
 teacher=$run/teacher/student.safetensors
 
@@ -45,7 +42,7 @@ echo "== neighbours: the nearest images of each image, by the teacher's features
 
 echo "== student: ResNet-20, distilled with CoSS, no labels"
 "$coss" train recipes/quickstart.json data.path="$images" teacher.weights="$teacher" \
-  neighbours.file="$run/neighbours.npy" dtype=$dtype --out "$run/student"
+  neighbours.file="$run/neighbours.npy" --out "$run/student"
 lap student_time
 
 # accuracy COMMAND MODEL WEIGHTS KEY: one number of the program's JSON

@@ -6,4 +6,9 @@ cd "$(dirname "$0")"
 scripts/install_dependencies.sh
 cmake --preset cpu >/dev/null
 cmake --build --preset cpu
-ctest --preset cpu "$@"
+result=0
+ctest --preset cpu "$@" || result=$?
+awk '/: Skipped$/ { getline reason; ++count[reason]; ++all }
+     END { print "skipped: " all + 0; for (reason in count) print "  " count[reason] "  " reason }' \
+  build/cpu/Testing/Temporary/LastTest.log
+exit $result

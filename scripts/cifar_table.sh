@@ -43,7 +43,7 @@ row() {  # name, recipe, overrides…
   if ! grep -q '"simclr"' "$recipe"; then from=(teacher.weights="$teacher"); fi
   local begin=$SECONDS
   "$coss" train "$recipe" data.path="$data" "${from[@]}" seed="$seed" train.max_steps="$steps" knn.every_steps=0 \
-    schedule.learning_rate="$learning_rate" threads="$threads" "$@" --out "$run" "${resume[@]}"
+    schedule.learning_rate="$learning_rate" dtype=bf16 threads="$threads" "$@" --out "$run" "${resume[@]}"
   local took=$((SECONDS - begin)) eval=(--model resnet20_cifar --weights "$run/student.safetensors" --data "$data"
     --threads "$threads" --json)
   local knn linear

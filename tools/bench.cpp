@@ -96,7 +96,8 @@ void run_bench(const BenchOptions& options) {
   const double rate = double(n) / whole, teacher_rate = double(n) / teacher_alone;
   const double student_rate = double(n) / std::max(whole - teacher_alone, 1e-9);
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"images_per_second", rate},
+    fmt::print("{}\n", nlohmann::ordered_json{{"dtype", dtype_name(dtype)},
+                                              {"images_per_second", rate},
                                               {"teacher_images_per_second", teacher_rate},
                                               {"student_images_per_second", student_rate},
                                               {"peak_bytes", peak},
@@ -106,8 +107,8 @@ void run_bench(const BenchOptions& options) {
                            .dump());
   else
     fmt::print("{} -> {}, {} px, batch {}, {}: {:.1f} images/s (teacher {:.1f}, student {:.1f}), {:.2f} GB\n",
-               options.teacher, options.student, options.size, n, options.common.dtype, rate, teacher_rate,
-               student_rate, double(peak) * 1e-9);
+               options.teacher, options.student, options.size, n, dtype_name(dtype), rate, teacher_rate, student_rate,
+               double(peak) * 1e-9);
 }
 
 }  // namespace
@@ -117,6 +118,7 @@ void add_bench(CLI::App& program) {
       "bench", "time a CoSS training step, losses, feeding images (data), mining, or loading a file");
   auto options = std::make_shared<BenchOptions>();
   options->common.batch = 64;
+  options->common.trains = true;
   command.add_option("--teacher", options->teacher, "network")->capture_default_str();
   command.add_option("--student", options->student, "network")->capture_default_str();
   command.add_option("--size", options->size, "image size")->check(CLI::PositiveNumber)->capture_default_str();

@@ -78,6 +78,7 @@ void add_bench_data(CLI::App& bench) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_option("--steps", options->steps, "timed batches")->check(CLI::PositiveNumber)->capture_default_str();
+  options->common.trains = true;
   add_common(command, options->common);
   add_example(command, "coss bench data --data imagenet --workers 16 --batch 256");
   command.callback([options] { run_bench_data(*options); });

@@ -8,18 +8,24 @@
 namespace coss {
 
 struct CommonOptions {
-  std::string dtype = "fp32", device = "auto";
+  std::string dtype = "auto", device = "auto";
+  bool trains = false;  // auto is the dtype that trains fastest; else fp32, so that a result is the same everywhere
   int threads = 0;      // 0: one per core
   int64_t batch = 256;  // images at a time
   bool tf32 = false;
   bool json = false;
 
-  DType compute() const { return parse_dtype(dtype); }
+  DType compute() const;
   Device place() const;
 };
 
 // auto: the GPU if one can be used, else the processor.
 Device resolve_device(const std::string& name);
+
+// auto: bf16 where the device has instructions for it, in which it trains fastest, else fp32.
+DType resolve_dtype(const std::string& name, Device device);
+// As options and recipes have it: "fp32", "bf16", "fp16".
+std::string dtype_name(DType dtype);
 
 // --dtype --tf32 --device --threads --batch --json. The options must live until the program has run.
 void add_common(CLI::App& command, CommonOptions& options);

@@ -55,7 +55,8 @@ std::vector<Key> keys(Config& c) {
   std::vector<Key> table{
       {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbours"},
       {"device", &c.device, "auto (a GPU if one can be used) | cpu | cuda"},
-      {"dtype", &c.dtype, "of activations and weights: fp32 | bf16 | fp16 (on a GPU)"},
+      {"dtype", &c.dtype,
+       "of activations and weights: auto (the one that trains fastest) | fp32 | bf16 | fp16 (on a GPU)"},
       {"tf32", &c.tf32, "on a GPU: fp32 products may round their inputs to TF32"},
       {"threads", &c.threads, "of the CPU kernels; 0: one per core"},
 
@@ -441,7 +442,7 @@ void check(const Config& c) {
   };
 
   one_of("device", c.device, {"auto", "cpu", "cuda"});
-  one_of("dtype", c.dtype, {"fp32", "bf16", "fp16"});
+  one_of("dtype", c.dtype, {"auto", "fp32", "bf16", "fp16"});
   need(c.dtype != "fp16" || c.device != "cpu", "dtype=fp16 is for GPUs: use dtype=bf16, or device=cuda");
   need(!c.tf32 || c.device != "cpu", "tf32 is for GPUs: leave it out, or use device=cuda");
   std::vector<std::string> layouts = layout_names();

@@ -73,7 +73,7 @@ struct KnnConfig {
 
 struct Config {
   uint64_t seed = 0;
-  std::string device = "auto", dtype = "bf16";
+  std::string device = "auto", dtype = "auto";
   bool tf32 = false;  // on a GPU: fp32 products may round their inputs to TF32
   int threads = 0;    // 0: one per core
   DataConfig data;

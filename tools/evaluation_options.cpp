@@ -13,6 +13,7 @@ namespace coss {
 std::unique_ptr<LoadedNetwork> EvaluationOptions::network(Classifier classifier) const {
   auto network = load_network(model, weights, classifier, common.place(), common.compute(), from);
   if (!network->report.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
+  fmt::print(stderr, "computing in {} on {}\n", dtype_name(common.compute()), name_of(common.place()));
   return network;
 }
 

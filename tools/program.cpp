@@ -18,8 +18,11 @@ void add_json(CLI::App& command, CommonOptions& options) {
 }
 
 void add_common(CLI::App& command, CommonOptions& options) {
-  command.add_option("--dtype", options.dtype, "Compute in fp32, bf16 or fp16")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+  command
+      .add_option("--dtype", options.dtype,
+                  options.trains ? "Compute in fp32, bf16 or fp16; auto: the one that trains fastest"
+                                 : "Compute in fp32, bf16 or fp16; auto: fp32, for equal results everywhere")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
   command.add_flag("--tf32", options.tf32, "On a GPU: fp32 products may round their inputs to TF32");
   command.add_option("--device", options.device, "Where to compute: auto takes a GPU if one can be used")
@@ -37,7 +40,20 @@ Device resolve_device(const std::string& name) {
   return is_usable(Device::cuda) ? Device::cuda : Device::cpu;
 }
 
+DType resolve_dtype(const std::string& name, Device device) {
+  if (name != "auto") return parse_dtype(name);
+  DeviceInfo info;
+  kernels(device).probe(info);
+  return std::count(info.fast.begin(), info.fast.end(), DType::bf16) > 0 ? DType::bf16 : DType::f32;
+}
+
+std::string dtype_name(DType dtype) {
+  return dtype == DType::f32 ? "fp32" : dtype == DType::f16 ? "fp16" : name_of(dtype);
+}
+
 Device CommonOptions::place() const { return resolve_device(device); }
+
+DType CommonOptions::compute() const { return resolve_dtype(dtype == "auto" && !trains ? "fp32" : dtype, place()); }
 
 void prepare_device(Device device, DType dtype, bool tf32, int threads) {
   set_threads(threads);

@@ -96,6 +96,14 @@ void Step::run_on(const Tensor& images) {
   ++batches_;
 }
 
+void Step::rehearse(int64_t images) {
+  prepare_inputs(images);
+  for (Tensor& view : inputs_.views) kernels(options_.device).fill(context(options_.device), 0, view);
+  perform(forward_, [this] { compute(); });
+  ++batches_;
+  update(0);
+}
+
 // What a recording uses stays where it is: new memory means a new recording, new shapes mean new plans before that.
 void Step::prepare_inputs(int64_t images) {
   if (inputs_.labels.numel() == images) return;

@@ -44,6 +44,8 @@ class Step {
   // The same on images that are on the device already, (N,H,W,3) in the compute dtype, which are every view, with
   // labels and places 0: for timing.
   void run_on(const Tensor& images);
+  // One batch of black images and an update at rate 0, to see that a step can run.
+  void rehearse(int64_t images);
   // After `accumulate` batches: clip, optimizer, averages.
   void update(double learning_rate);
 

@@ -1,8 +1,10 @@
 // `coss train`: the resolved recipe, a run folder, and the trainer.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/kernels.h"
 #include "engine/trace.h"
 #include "formats/atomic_file.h"
 #include "tools/command.h"
@@ -40,20 +42,37 @@ void settle_normalisation(Config& config) {
   config.data.normalisation = facts_of_weights(student.model, student.weights, student.from).normalisation;
 }
 
+// Everything but the run: on the processor a step is made without memory, so that it takes no time; a GPU makes one.
+void rehearse(const Config& config, Device device, std::FILE* screen) {
+  Trainer trainer(config, device == Device::cpu ? Device::dry : device);
+  const size_t bytes = trainer.rehearse();
+  DeviceInfo info;
+  kernels(device).probe(info);
+  fmt::print(screen, "{}\nmemory   a step needs at least {:.1f} GB of {:.1f} GB\n", trainer.summary(),
+             1e-9 * double(bytes), 1e-9 * double(info.memory_bytes));
+  if (bytes > info.memory_bytes)
+    fmt::print(stderr, "coss: this machine does not have the memory: lower train.batch, or raise train.accumulate\n");
+}
+
 void run_train(const TrainOptions& options) {
   Config config = load_config(options.recipe, all_overrides(options));
   settle_normalisation(config);
   const Device device = resolve_device(config.device);
   config.device = name_of(device);
+  // A run keeps the dtype that it was started with, on whatever machine it is continued.
+  const std::string earlier = options.out + "/config.json";
+  if (options.resume && config.dtype == "auto" && std::filesystem::exists(earlier))
+    config.dtype = load_config(earlier, {}).dtype;
+  config.dtype = dtype_name(resolve_dtype(config.dtype, device));
   prepare_device(device, parse_dtype(config.dtype), config.tf32, config.threads);
   std::FILE* screen = options.json ? stderr : stdout;
   fmt::print(screen, "{}\n", to_json(config));
   if (!options.trace.empty()) start_trace(device);
 
   const SignalScope signals;
-  Trainer trainer(config);
+  if (options.dry_run) return rehearse(config, device, screen);
+  Trainer trainer(config, device);
   fmt::print(screen, "{}\n", trainer.summary());
-  if (options.dry_run) return;
   COSS_CHECK(!options.out.empty(), "coss train: --out DIR is missing: the folder for the run");
   RunFolder folder = options.resume ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);
   folder.log(trainer.summary());
@@ -91,10 +110,11 @@ void add_train(CLI::App& program) {
   command.add_option("overrides", options->overrides, "values that replace the recipe's: key.sub=value");
   command.add_option("--out", options->out, "folder for the run; must not hold one yet")->type_name("DIR");
   command.add_flag("--resume", options->resume, "continue the run in --out from its last complete checkpoint");
-  command.add_flag("--dry-run", options->dry_run, "print the resolved recipe, check data and weights, write nothing");
+  command.add_flag("--dry-run", options->dry_run,
+                   "print the resolved recipe, check data, weights and one step, write nothing");
   command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
   command.add_flag("--json", options->json, "print one JSON object on stdout, everything else on stderr");
-  command.add_option("--dtype", options->dtype, "short for dtype=: fp32 or bf16");
+  command.add_option("--dtype", options->dtype, "short for dtype=: auto, fp32, bf16 or fp16");
   command.add_option("--device", options->device, "short for device=: auto, cpu or cuda");
   command.add_option("--threads", options->threads, "short for threads=");
   command.add_option("--batch", options->batch, "short for train.batch=");

@@ -33,8 +33,8 @@ struct Trainer::Window {
   int64_t run_images = 0;
 };
 
-Trainer::Trainer(const Config& config)
-    : config_(config), device_(resolve_device(config.device)), dtype_(parse_dtype(config.dtype)) {
+Trainer::Trainer(const Config& config, Device device)
+    : config_(config), device_(device), dtype_(parse_dtype(config.dtype)) {
   train_set_ = open_dataset(config.data.path, Split::train);
   const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
   if (checks_knn) {
@@ -136,8 +136,16 @@ std::string Trainer::summary() const {
                       student_->feature_width, params_.count());
   if (!student_report_.empty()) text += student_report_ + "\n";
   text += fmt::format("run      {} steps of {} images, {} steps an epoch, {} on {}", total_steps_, config_.train.batch,
-                      steps_per_epoch_, name_of(dtype_), name_of(device_));
+                      steps_per_epoch_, config_.dtype, config_.device);
   return text;
+}
+
+size_t Trainer::rehearse() {
+  std::optional<PlanScope> plans;
+  if (device_ == Device::dry) plans.emplace();
+  step_->rehearse(config_.train.batch / config_.train.accumulate);
+  const Pool* own = step_->own_pool();
+  return context(device_).pool().bytes_peak() + (own ? own->bytes_peak() : 0);
 }
 
 TrainResult Trainer::run(RunFolder& folder, Progress& progress) {

@@ -30,11 +30,16 @@ struct TrainResult {
 class Trainer {
  public:
   // Opens the data, reads the teacher and builds the student; writes nothing. Throws Error on whatever does not fit.
-  explicit Trainer(const Config& config);
+  // `device` is config.device's, or Device::dry for a trainer that only rehearses; config.dtype is not auto.
+  Trainer(const Config& config, Device device);
   ~Trainer();
 
   // What will happen, for --dry-run and the log.
   std::string summary() const;
+
+  // One step on black images. On Device::dry it makes the processor's plans and computes nothing. Returns the bytes
+  // that parameters and step take. Throws Error on whatever cannot run.
+  size_t rehearse();
 
   // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Throws
   // Error when the loss stops being finite, naming the step and the last good checkpoint.

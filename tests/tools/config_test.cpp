@@ -88,7 +88,7 @@ TEST(Config, RefusesValuesThatDoNotFitTogether) {
   EXPECT_TRUE(contains(complaint(kRecipe, {"student.model=resnet5"}), "resnet"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"method.name=cos"}), "coss"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"data.augmentation=cifr"}), "cifar"));
-  EXPECT_TRUE(contains(complaint(kRecipe, {"dtype=fp12"}), "dtype is 'fp12'; known: fp32, bf16"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"dtype=fp12"}), "dtype is 'fp12'; known: auto, fp32, bf16"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"teacher.weights="}), "teacher.weights=FILE"));
   EXPECT_TRUE(contains(complaint("{}"), "data.path is empty"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"neighbours.nearest=-1"}), "neighbours.nearest is -1"));

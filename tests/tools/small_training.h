@@ -44,7 +44,7 @@ struct SmallTraining {
 
   TrainResult train(const Config& config, const std::string& name, bool resume = false) const {
     const SignalScope signals;  // forgets the signals of other tests
-    Trainer trainer(config);
+    Trainer trainer(config, Device::cpu);
     RunFolder run = resume ? RunFolder::resume(place(name), config) : RunFolder::create(place(name), config);
     Progress progress(stderr);
     return trainer.run(run, progress);

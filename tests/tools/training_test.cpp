@@ -22,7 +22,7 @@ int train_with_interruptions(const Config& config, const std::string& name, std:
   int interruptions = 0;
   for (int attempt = 0; attempt < 50; ++attempt) {
     const SignalScope signals;
-    Trainer trainer(config);
+    Trainer trainer(config, Device::cpu);
     RunFolder run = attempt ? RunFolder::resume(small_training().place(name), config)
                             : RunFolder::create(small_training().place(name), config);
     Progress progress(stderr);

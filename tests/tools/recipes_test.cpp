@@ -1,0 +1,98 @@
+// Every recipe starts: with images, and weights of the right names and shapes, a whole step of it has all its plans.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "formats/weights.h"
+#include "tests/support/support.h"
+#include "tools/command.h"
+#include "tools/draw.h"
+#include "tools/loaded_network.h"
+#include "tools/trainer.h"
+
+namespace coss {
+namespace {
+
+namespace fs = std::filesystem;
+
+// As many images as the largest batch, of two classes: links to two of them.
+std::string many_images(const std::string& folder) {
+  constexpr int kPerClass = 2048;
+  const std::string drawn = folder + "/drawn", data = folder + "/data";
+  draw_folder({.classes = 2, .per_class = 1, .test_per_class = 1, .size = 32, .seed = 1}, drawn);
+  for (const char* split : {"train", "test"})
+    for (const auto& entry : fs::recursive_directory_iterator(drawn)) {
+      if (!entry.is_regular_file()) continue;
+      const fs::path place = fs::path(data) / split / entry.path().parent_path().filename();
+      fs::create_directories(place);
+      for (int i = 0; i < (split == std::string("train") ? kPerClass : 1); ++i)
+        fs::create_symlink(entry.path(), place / (std::to_string(i) + entry.path().filename().string()));
+    }
+  return data;
+}
+
+// Zeros in the names and shapes of the model: a file with a header and a hole, which takes no room.
+std::string zero_weights(const std::string& folder, const std::string& model) {
+  const std::string path = folder + "/" + model + ".safetensors";
+  if (fs::exists(path)) return path;
+  const ModelInfo& info = find_model(model);
+  Params params;
+  const auto network = info.make(Scope(params), info.classes);
+  nlohmann::ordered_json header{{"__metadata__", {{"model", model}}}};
+  int64_t end = 0;
+  for (const WantedTensor& want : wanted_tensors(params, "", nullptr)) {
+    int64_t bytes = 4;
+    for (const int64_t size : want.shape) bytes *= size;
+    header[want.name] = {{"dtype", "F32"}, {"shape", want.shape}, {"data_offsets", {end, end + bytes}}};
+    end += bytes;
+  }
+  const std::string text = header.dump();
+  const uint64_t length = text.size();
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(&length), sizeof(length));
+  file << text;
+  file.close();
+  fs::resize_file(path, sizeof(length) + length + uint64_t(end));
+  return path;
+}
+
+std::vector<fs::path> recipes() {
+  std::vector<fs::path> all;
+  for (const auto& entry : fs::directory_iterator(fs::path(COSS_GOLDENS) / "../../recipes"))
+    if (entry.path().extension() == ".json") all.push_back(entry.path());
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+void expect_start(const fs::path& recipe, const std::string& data, const std::string& folder) {
+  SCOPED_TRACE(recipe.filename().string());
+  std::vector<std::string> overrides{"data.path=" + data};
+  const auto json = nlohmann::json::parse(std::ifstream(recipe), nullptr, true, /*ignore_comments=*/true);
+  EXPECT_FALSE(json.contains("dtype")) << "the device chooses";
+  const std::string teacher = json.value("/teacher/model"_json_pointer, "");
+  if (!teacher.empty()) overrides.push_back("teacher.weights=" + zero_weights(folder, teacher));
+  Config config = load_config(recipe.string(), overrides);
+  config.dtype = dtype_name(resolve_dtype(config.dtype, Device::cpu));
+  try {
+    Trainer trainer(config, Device::dry);
+    EXPECT_GT(trainer.rehearse(), 0u);
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << error.what();
+  }
+}
+
+// Four parts, for the time that one of them takes.
+class EveryRecipe : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Parts, EveryRecipe, testing::Range(0, 4));
+
+TEST_P(EveryRecipe, Starts) {
+  const std::string folder = test::scratch_folder(), data = many_images(folder);
+  const std::vector<fs::path> all = recipes();
+  ASSERT_GT(all.size(), 100u);
+  for (size_t i = size_t(GetParam()); i < all.size(); i += 4) expect_start(all[i], data, folder);
+}
+
+}  // namespace
+}  // namespace coss
