@@ -75,4 +75,12 @@ void check_apart(const Dataset& train, const Dataset& test) {
                train.name(i) + " is a training image and a test image: take it out of one of the two");
 }
 
+void check_unique(const Dataset& dataset) {
+  RealPaths real;
+  std::unordered_set<std::string> seen;
+  for (int64_t i = 0; i < dataset.size(); ++i)
+    COSS_CHECK(seen.insert(real(dataset.name(i))).second,
+               dataset.name(i) + " is in the data twice and would grade itself: take it out once");
+}
+
 }  // namespace coss

@@ -45,5 +45,7 @@ TrainAndTest hold_out(const std::shared_ptr<const Dataset>& all, double share, u
 
 // Throws Error that names an image which is in both.
 void check_apart(const Dataset& train, const Dataset& test);
+// Throws Error that names an image which stands twice in a list.
+void check_unique(const Dataset& dataset);
 
 }  // namespace coss

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "data/subset.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
 #include "tools/knn.h"
@@ -74,7 +75,10 @@ GradedData open_graded(const DataSource& source, bool leave_one_out, const std::
              fmt::format("{} is not split into training and test images, and training images must not grade "
                          "themselves: add {}",
                          source.path, ways_out));
-  if (!leave_one_out) data.test = open_dataset(source, Split::test);
+  if (leave_one_out)
+    check_unique(*data.train);
+  else
+    data.test = open_dataset(source, Split::test);
   fmt::print(stderr, "{}\n", line_of(data, source));
   return data;
 }
@@ -150,6 +154,7 @@ void add_eval(CLI::App& program) {
   CLI::App& classify = *command.add_subcommand("classify", "top-1 and top-5 of the network's own classifier");
   auto classify_options = std::make_shared<EvaluationOptions>();
   add_evaluation_options(classify, *classify_options);
+  add_split(classify, classify_options->data);
   add_example(classify,
               "coss eval classify --model resnet20_cifar --weights resnet20-12fca82f.th "
               "--data cifar-10-batches-bin");

@@ -50,13 +50,13 @@ CLI::Option* add_split(CLI::App& command, DataSource& data) {
         const bool good = error == std::errc() && end == text.data() + text.size() && value > 0 && value < 1;
         return good ? "" : fmt::format("'{}' is no share of the images: give a number above 0 and below 1", text);
       },
-      "SHARE");
+      "");
   CLI::Option* split =
       command
           .add_option("--split", data.held_out,
                       "hold out this share of each class of --data as test images, where --data is not split by itself")
           ->check(share)
-          ->type_name("");
+          ->type_name("SHARE");
   command.add_option("--split-seed", data.seed, "which images --split holds out")->capture_default_str()->needs(split);
   return split;
 }
