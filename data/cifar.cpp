@@ -128,6 +128,10 @@ bool is_cifar_folder(const std::string& folder) {
   return is_cifar10(path) || fs::is_regular_file(path / "train.bin") || fs::is_regular_file(path / "test.bin");
 }
 
+OwnSplit split_of_cifar(const std::string& folder) {
+  return is_cifar10(folder) ? OwnSplit{"data_batch_*.bin", "test_batch.bin"} : OwnSplit{"train.bin", "test.bin"};
+}
+
 std::unique_ptr<Dataset> open_cifar(const std::string& folder, Split split) {
   const fs::path path(folder);
   const bool ten = is_cifar10(path), train = split == Split::train;

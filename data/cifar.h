@@ -9,6 +9,7 @@ namespace coss {
 
 // True when the folder has at least one file of the binary version.
 bool is_cifar_folder(const std::string& folder);
+OwnSplit split_of_cifar(const std::string& folder);
 // Reads the split's files into memory. Throws Error when one is missing, cut short or has an impossible label.
 std::unique_ptr<Dataset> open_cifar(const std::string& folder, Split split);
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,10 @@ class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual int64_t size() const = 0;
-  virtual int32_t label(int64_t index) const = 0;     // -1 when there is none
-  virtual int32_t classes() const = 0;                // 0 when there are no labels
+  virtual int32_t label(int64_t index) const = 0;  // -1 when there is none
+  virtual int32_t classes() const = 0;             // 0 when there are no labels
+  // What the labels 0, 1, ... stand for; empty where they are numbers of a file, or there are none.
+  virtual std::vector<std::string> class_names() const { return {}; }
   virtual std::string name(int64_t index) const = 0;  // a path, or "data_batch_1.bin[17]"
   // Calls choose(height, width) once the size is known and appends the pixels of the region it returns, (h,w,3) u8 RGB,
   // to `pixels`. Returns that region. Grayscale, CMYK, palette, alpha and 16-bit images are converted. Throws
@@ -38,6 +41,25 @@ enum class Split : uint8_t { train, test };
 // Recognises the kind from the path: CIFAR-10/100 binaries (a folder with data_batch_*.bin or train.bin), a folder with
 // train/ and val/ (or test/) folders of class folders, a folder of class folders, a flat folder of images (labels -1),
 // or a list file (*.txt: "path[ label]" per line, relative to the list). Throws Error that says what was looked for.
+// Data without a split of its own is the same in both: whoever grades by the test images asks has_test_images() first.
 std::unique_ptr<Dataset> open_dataset(const std::string& path, Split split);
+
+// The parts of data that has a split of its own, as "train/" and "val/".
+struct OwnSplit {
+  std::string train, test;
+};
+std::optional<OwnSplit> own_split(const std::string& path);
+
+// Data and where its test images come from, if it has no split of its own: one of `test` and `held_out`.
+struct DataSource {
+  std::string path;
+  std::string test = {};  // another data set; its own test part if it has a split
+  double held_out = 0;    // share of each class of `path`, above 0 and below 1; see data/subset.h
+  uint64_t seed = 0;      // which images these are
+};
+bool has_test_images(const DataSource& source);
+// Throws Error where the data has a split of its own and another one is asked for, where labels of the two parts do not
+// mean the same, and where an image is in both.
+std::unique_ptr<Dataset> open_dataset(const DataSource& source, Split split);
 
 }  // namespace coss

@@ -38,11 +38,13 @@ std::vector<uint8_t> read_image_file(const std::string& path) {
 
 class ImageFileDataset : public Dataset {
  public:
-  ImageFileDataset(std::vector<ImageFile> files, int32_t classes) : files_(std::move(files)), classes_(classes) {}
+  ImageFileDataset(std::vector<ImageFile> files, int32_t classes, std::vector<std::string> class_names = {})
+      : files_(std::move(files)), classes_(classes), class_names_(std::move(class_names)) {}
 
   int64_t size() const override { return int64_t(files_.size()); }
   int32_t label(int64_t index) const override { return file(index).label; }
   int32_t classes() const override { return classes_; }
+  std::vector<std::string> class_names() const override { return class_names_; }
   std::string name(int64_t index) const override { return file(index).path; }
   Region read(int64_t index, const std::function<Region(int32_t, int32_t)>& choose,
               std::vector<uint8_t>& pixels) const override {
@@ -57,6 +59,7 @@ class ImageFileDataset : public Dataset {
   }
   std::vector<ImageFile> files_;
   int32_t classes_;
+  std::vector<std::string> class_names_;
 };
 
 // --- folders -------------------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const std::vector<s
   }
   if (!files.empty()) {
     COSS_CHECK(empty.empty(), folder.string() + "/" + empty[0] + " holds no image: remove it, or put the class there");
-    return std::make_unique<ImageFileDataset>(std::move(files), int32_t(class_names.size()));
+    return std::make_unique<ImageFileDataset>(std::move(files), int32_t(class_names.size()), class_names);
   }
   files = sorted_images(fs::directory_iterator(folder), -1);
   if (files.empty()) return nullptr;
@@ -128,17 +131,29 @@ std::vector<std::string> names_of(const std::vector<fs::path>& paths) {
   return names;
 }
 
-std::unique_ptr<Dataset> open_split(const fs::path& folder, Split split) {
-  const fs::path train = folder / "train";
-  fs::path test;
+// Where the images of a folder are: all in it when `train` is empty, and `test` may be missing.
+struct Places {
+  fs::path train, test;
+};
+
+Places places_in(const fs::path& folder) {
+  Places places;
+  if (!fs::is_directory(folder / "train")) return places;
   for (const char* name : {"val", "test"}) {
-    if (test.empty() && fs::is_directory(folder / name)) test = folder / name;
+    if (places.test.empty() && fs::is_directory(folder / name)) places.test = folder / name;
   }
   // A lone "train" beside other folders is a class of that name.
-  const bool has_splits = fs::is_directory(train) && (!test.empty() || sub_folders(folder).size() == 1);
-  if (!has_splits) return open_folder(folder, names_of(sub_folders(folder)));
-  COSS_CHECK(split == Split::train || !test.empty(), folder.string() + " has train/ but neither val/ nor test/");
-  return open_folder(split == Split::train ? train : test, names_of(sub_folders(train)));
+  if (!places.test.empty() || sub_folders(folder).size() == 1) places.train = folder / "train";
+  return places;
+}
+
+std::unique_ptr<Dataset> open_split(const fs::path& folder, Split split, const std::vector<std::string>* class_names) {
+  const Places places = places_in(folder);
+  const fs::path train = places.train.empty() ? folder : places.train;
+  COSS_CHECK(split == Split::train || places.train.empty() || !places.test.empty(),
+             folder.string() + " has train/ but neither val/ nor test/");
+  const bool is_test = split == Split::test && !places.train.empty();
+  return open_folder(is_test ? places.test : train, class_names ? *class_names : names_of(sub_folders(train)));
 }
 
 // --- lists ---------------------------------------------------------------------------------------------------------
@@ -173,9 +188,20 @@ ImageFile parse_line(const std::string& line, const fs::path& folder, const std:
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_image_folder(const std::string& folder, Split split) {
+std::unique_ptr<Dataset> open_image_folder(const std::string& folder, Split split,
+                                           const std::vector<std::string>* class_names) {
   try {
-    return open_split(folder, split);
+    return open_split(folder, split, class_names);
+  } catch (const fs::filesystem_error& error) {
+    throw Error(folder + " cannot be read: " + error.what());
+  }
+}
+
+std::optional<OwnSplit> split_of_image_folder(const std::string& folder) {
+  try {
+    const Places places = places_in(folder);
+    if (places.train.empty() || places.test.empty()) return std::nullopt;
+    return OwnSplit{"train/", places.test.filename().string() + "/"};
   } catch (const fs::filesystem_error& error) {
     throw Error(folder + " cannot be read: " + error.what());
   }

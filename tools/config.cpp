@@ -61,6 +61,10 @@ std::vector<Key> keys(Config& c) {
       {"threads", &c.threads, "of the CPU kernels; 0: one per core"},
 
       {"data.path", &c.data.path, "CIFAR binaries, a folder of images or of class folders, or a list file"},
+      {"data.test", &c.data.test,
+       "test images for knn, if data.path is not split by itself: another folder or list file"},
+      {"data.split", &c.data.split, "in place of data.test: hold out this share of each class, as 0.2; 0: none"},
+      {"data.split_seed", &c.data.split_seed, "which images data.split holds out"},
       {"data.image_size", &c.data.image_size, "pixels, height and width"},
       {"data.augmentation", &c.data.augmentation, augmentation_help()},
       {"data.views", &c.data.views,
@@ -453,6 +457,9 @@ void check(const Config& c) {
   one_of("schedule.name", c.schedule.name, schedule_names());
   look_up("data.augmentation", [&] { find_augmentation(c.data.augmentation); });
   need(!c.data.path.empty(), "data.path is empty: add data.path=FOLDER");
+  need(c.data.split >= 0 && c.data.split < 1,
+       fmt::format("data.split is {}; it must be at least 0 and below 1", c.data.split));
+  need(c.data.split == 0 || c.data.test.empty(), "data.test and data.split exclude each other: leave out one of them");
   need(!c.student.model.empty(), "student.model is empty: add student.model=NAME (see `coss models`)");
   if (!c.student.model.empty()) look_up("student.model", [&] { find_model(c.student.model); });
   if (!c.teacher.model.empty()) look_up("teacher.model", [&] { find_model(c.teacher.model); });

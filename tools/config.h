@@ -20,6 +20,9 @@ struct ViewConfig {
 
 struct DataConfig {
   std::string path;
+  std::string test;         // test images, of data without a split of its own
+  double split = 0;         // share of each class that is held out instead; 0: none
+  uint64_t split_seed = 0;  // which images these are
   int64_t image_size = 224;
   std::string augmentation = "moco_v2";
   std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above

@@ -33,11 +33,15 @@ class OutFolder {
   bool fresh_;
 };
 
-void run_embed(const EvaluationOptions& options, const std::string& split, const std::string& out) {
+void run_embed(const EvaluationOptions& options, const std::string& subset, const std::string& out) {
   apply(options.common);
   const SignalScope signals;
+  COSS_CHECK(subset == "train" || has_test_images(options.data),
+             options.data.path +
+                 " is not split into training and test images: add --split 0.2 to hold out a share, or " +
+                 "take all images with --subset train");
+  const auto dataset = open_dataset(options.data, subset == "train" ? Split::train : Split::test);
   const auto network = options.network(Classifier::optional);
-  const auto dataset = open_dataset(options.data, split == "train" ? Split::train : Split::test);
   const int64_t size = dataset->size(), width = (*network)->feature_width;
   OutFolder folder(out);
   const WrittenFeatures written = write_features(**network, *dataset, options.common.place(), options.common.compute(),
@@ -61,15 +65,16 @@ void run_embed(const EvaluationOptions& options, const std::string& split, const
 void add_embed(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("embed", "write features and labels as .npy");
   auto options = std::make_shared<EvaluationOptions>();
-  auto split = std::make_shared<std::string>("train"), out = std::make_shared<std::string>();
+  auto subset = std::make_shared<std::string>("train"), out = std::make_shared<std::string>();
   add_evaluation_options(command, *options);
-  command.add_option("--split", *split, "train or test")
+  add_split(command, options->data);
+  command.add_option("--subset", *subset, "train or test images; train is all where the data is not split")
       ->check(CLI::IsMember({"train", "test"}))
       ->capture_default_str();
   command.add_option("--out", *out, "folder for features.npy and labels.npy")->required()->type_name("DIR");
   add_example(command,
-              "coss embed --model resnet50 --weights teacher.pth --data imagenette --split train --out features");
-  command.callback([=] { run_embed(*options, *split, *out); });
+              "coss embed --model resnet50 --weights teacher.pth --data imagenette --subset train --out features");
+  command.callback([=] { run_embed(*options, *subset, *out); });
 }
 
 }  // namespace coss

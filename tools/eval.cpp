@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "data/subset.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
 #include "tools/knn.h"
@@ -25,9 +26,9 @@ void run_classify(const EvaluationOptions& options) {
   apply(options.common);
   const auto network = options.network(Classifier::required);
   const auto dataset = open_dataset(options.data, Split::test);
-  COSS_CHECK(dataset->classes() > 0, options.data + " has no labels to compare with");
+  COSS_CHECK(dataset->classes() > 0, options.data.path + " has no labels to compare with");
   COSS_CHECK(dataset->classes() <= (*network)->classes,
-             fmt::format("{} has {} classes, the classifier of {} only {}", options.data, dataset->classes(),
+             fmt::format("{} has {} classes, the classifier of {} only {}", options.data.path, dataset->classes(),
                          options.weights, (*network)->classes));
   FeatureOptions features = options.features(*network, "images");
   features.logits = true;
@@ -49,32 +50,68 @@ void run_classify(const EvaluationOptions& options) {
         fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
 }
 
-struct SplitFeatures {
-  Features train, test;
+// What is graded by what. `test` is null for leave-one-out.
+struct GradedData {
+  std::unique_ptr<Dataset> train, test;
 };
 
-SplitFeatures both_splits(const EvaluationOptions& options) {
-  apply(options.common);
-  const auto network = options.network(Classifier::optional);
-  SplitFeatures features;
-  for (const Split split : {Split::train, Split::test}) {
-    const bool train = split == Split::train;
-    const auto dataset = open_dataset(options.data, split);
-    COSS_CHECK(dataset->classes() > 0, options.data + " has no labels to compare with");
-    (train ? features.train : features.test) =
-        extract_features(**network, *dataset, options.common.place(), options.common.compute(),
-                         options.features(*network, train ? "training images" : "test images"));
-  }
-  return features;
+// One line on what was taken as what.
+std::string line_of(const GradedData& data, const DataSource& source) {
+  const int64_t train = data.train->size();
+  if (!data.test) return fmt::format("{} images of {}, each graded by all others (leave-one-out)", train, source.path);
+  const std::string both = fmt::format("{} training and {} test images", train, data.test->size());
+  if (source.held_out > 0)
+    return fmt::format("{} of {}: {} of each class held out, seed {}", both, source.path, source.held_out, source.seed);
+  const auto own = own_split(source.test.empty() ? source.path : source.test);
+  if (source.test.empty()) return fmt::format("{} of {}: {} and {}", both, source.path, own->train, own->test);
+  return fmt::format("{}: {} and {}{}", both, source.path, source.test, own ? ", its " + own->test : "");
+}
+
+GradedData open_graded(const DataSource& source, bool leave_one_out, const std::string& ways_out) {
+  GradedData data;
+  data.train = open_dataset(source, Split::train);
+  COSS_CHECK(data.train->classes() > 0, source.path + " has no labels to compare with");
+  COSS_CHECK(leave_one_out || has_test_images(source),
+             fmt::format("{} is not split into training and test images, and training images must not grade "
+                         "themselves: add {}",
+                         source.path, ways_out));
+  if (leave_one_out)
+    check_unique(*data.train);
+  else
+    data.test = open_dataset(source, Split::test);
+  fmt::print(stderr, "{}\n", line_of(data, source));
+  return data;
+}
+
+constexpr const char* kSplits = "--test PATH (another folder or list), --split 0.2 (holds out a share of each class)";
+
+Features features_of(const EvaluationOptions& options, const LoadedNetwork& network, const Dataset& dataset,
+                     const std::string& label) {
+  return extract_features(*network, dataset, options.common.place(), options.common.compute(),
+                          options.features(network, label));
 }
 
 void run_knn(const EvaluationOptions& options, KnnOptions knn) {
+  apply(options.common);
   knn.device = options.common.place();
-  const SplitFeatures features = both_splits(options);
+  const GradedData data =
+      open_graded(options.data, knn.leave_one_out,
+                  std::string(kSplits) + " or --leave-one-out (each image is graded by all others)");
+  const auto network = options.network(Classifier::optional);
+  const Features train = features_of(options, *network, *data.train, "training images");
   Json result;
-  std::string text = fmt::format("kNN on {} training and {} test images, T = {}", features.train.rows,
-                                 features.test.rows, knn.temperature);
-  for (const auto& [k, accuracy] : knn_accuracy(features.train, features.test, knn)) {
+  std::string text;
+  std::map<int64_t, double> accuracies;
+  if (knn.leave_one_out) {
+    result["leave_one_out"] = true;
+    text = fmt::format("kNN, leave-one-out on {} images, T = {}", train.rows, knn.temperature);
+    accuracies = knn_accuracy(train, train, knn);
+  } else {
+    const Features test = features_of(options, *network, *data.test, "test images");
+    text = fmt::format("kNN on {} training and {} test images, T = {}", train.rows, test.rows, knn.temperature);
+    accuracies = knn_accuracy(train, test, knn);
+  }
+  for (const auto& [k, accuracy] : accuracies) {
     result["knn"][std::to_string(k)] = two_decimals(accuracy);
     text += fmt::format("\n  k = {:<4} {:.2f} %", k, accuracy);
   }
@@ -82,9 +119,13 @@ void run_knn(const EvaluationOptions& options, KnnOptions knn) {
 }
 
 void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
+  apply(options.common);
   probe.device = options.common.place();
-  const SplitFeatures features = both_splits(options);
-  const LinearProbeResult score = linear_probe(features.train, features.test, probe);
+  const GradedData data = open_graded(options.data, /*leave_one_out=*/false, kSplits);
+  const auto network = options.network(Classifier::optional);
+  const Features train = features_of(options, *network, *data.train, "training images");
+  const Features test = features_of(options, *network, *data.test, "test images");
+  const LinearProbeResult score = linear_probe(train, test, probe);
   Json result{{"linear", {{"top1", two_decimals(score.top1)}, {"top5", two_decimals(score.top5)}}}};
   std::string text = fmt::format("linear probe: top-1 {:.2f} %  top-5 {:.2f} %", score.top1, score.top5);
   if (probe.solver == "lbfgs") {
@@ -92,6 +133,16 @@ void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
     text += fmt::format("  (penalty {:.3g})", score.penalty);
   }
   print(options.common, result, text);
+}
+
+// --test, --split and --split-seed. Gives the first two, of which only one can be chosen.
+std::vector<CLI::Option*> add_test_images(CLI::App& command, DataSource& data) {
+  CLI::Option* split = add_split(command, data);
+  CLI::Option* test =
+      command.add_option("--test", data.test, "test images, where --data is not split by itself: a folder or a list")
+          ->type_name("PATH")
+          ->excludes(split);
+  return {test, split};
 }
 
 }  // namespace
@@ -103,6 +154,7 @@ void add_eval(CLI::App& program) {
   CLI::App& classify = *command.add_subcommand("classify", "top-1 and top-5 of the network's own classifier");
   auto classify_options = std::make_shared<EvaluationOptions>();
   add_evaluation_options(classify, *classify_options);
+  add_split(classify, classify_options->data);
   add_example(classify,
               "coss eval classify --model resnet20_cifar --weights resnet20-12fca82f.th "
               "--data cifar-10-batches-bin");
@@ -112,6 +164,9 @@ void add_eval(CLI::App& program) {
   auto knn_options = std::make_shared<EvaluationOptions>();
   auto knn_choice = std::make_shared<KnnOptions>();
   add_evaluation_options(knn, *knn_options);
+  CLI::Option* leave_one_out =
+      knn.add_flag("--leave-one-out", knn_choice->leave_one_out, "grade each training image by all others");
+  for (CLI::Option* other : add_test_images(knn, knn_options->data)) leave_one_out->excludes(other);
   knn.add_option("--k", knn_choice->k, "neighbours; several at once")->capture_default_str();
   knn.add_option("--temperature", knn_choice->temperature, "of the votes exp(cosine / T)")
       ->check(CLI::PositiveNumber)
@@ -128,6 +183,7 @@ void add_eval(CLI::App& program) {
   auto linear_options = std::make_shared<EvaluationOptions>();
   auto probe = std::make_shared<LinearProbeOptions>();
   add_evaluation_options(linear, *linear_options);
+  add_test_images(linear, linear_options->data);
   linear.add_option("--solver", probe->solver, "sgd: MoCo's protocol; lbfgs: logistic regression, penalty swept")
       ->check(CLI::IsMember({"sgd", "lbfgs"}))
       ->capture_default_str();

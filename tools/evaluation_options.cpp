@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "formats/layouts.h"
 
@@ -42,13 +43,32 @@ void add_from(CLI::App& command, std::string& from) {
       ->capture_default_str();
 }
 
+CLI::Option* add_split(CLI::App& command, DataSource& data) {
+  const CLI::Validator share(
+      [](const std::string& text) -> std::string {
+        double value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool good = error == std::errc() && end == text.data() + text.size() && value > 0 && value < 1;
+        return good ? "" : fmt::format("'{}' is no share of the images: give a number above 0 and below 1", text);
+      },
+      "");
+  CLI::Option* split =
+      command
+          .add_option("--split", data.held_out,
+                      "hold out this share of each class of --data as test images, where --data is not split by itself")
+          ->check(share)
+          ->type_name("SHARE");
+  command.add_option("--split-seed", data.seed, "which images --split holds out")->capture_default_str()->needs(split);
+  return split;
+}
+
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required) {
   command.add_option("--model", options.model, "network, see 'coss models'")->required(required);
   command.add_option("--weights", options.weights, "PyTorch or safetensors file")
       ->required(required)
       ->type_name("FILE");
   add_from(command, options.from);
-  command.add_option("--data", options.data, "CIFAR binaries, class folders, a flat folder or a list file")
+  command.add_option("--data", options.data.path, "CIFAR binaries, class folders, a flat folder or a list file")
       ->required(required)
       ->type_name("PATH");
   command.add_option("--size", options.image_size, "image size; 0: the model's own")->capture_default_str();

@@ -27,15 +27,18 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
                                             ", test features " + std::to_string(test.width));
   Context& ctx = context(options.device);
   const Kernels& k = kernels(options.device);
+  COSS_ASSERT(!options.leave_one_out || &train == &test);
+  const int64_t voters = train.rows - options.leave_one_out;
+  COSS_CHECK(voters > 0, "kNN: a single image has no others to be graded by");
   int64_t most = 1;
-  for (int64_t count : options.k) most = std::max(most, std::min(count, train.rows));
+  for (int64_t count : options.k) most = std::max(most, std::min(count, voters));
 
   const Tensor queries = normalised(test, options.device), keys = normalised(train, options.device);
   const Tensor labels = Tensor::from(train.labels, {train.rows}, options.device);
   Tensor values({test.rows, most}, DType::f32, options.device), indices({test.rows, most}, DType::i32, options.device);
   k.fill(ctx, -std::numeric_limits<double>::infinity(), values);
   k.fill(ctx, -1, indices);
-  k.topk_inner(ctx, /*first_query=*/-1, /*first_key=*/0, queries, keys, values, indices);
+  k.topk_inner(ctx, /*first_query=*/options.leave_one_out ? 0 : -1, /*first_key=*/0, queries, keys, values, indices);
 
   KnnVoteParams vote;
   vote.temperature = options.temperature;
@@ -44,7 +47,7 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
   Tensor scores({test.rows, vote.classes}, DType::f32, options.device);
   std::map<int64_t, double> accuracy;
   for (int64_t count : options.k) {
-    vote.k = std::min(count, train.rows);
+    vote.k = std::min(count, voters);
     k.knn_vote(ctx, vote, values, indices, labels, scores);
     const std::vector<float> votes = scores.to_vector<float>();
     int64_t correct = 0;

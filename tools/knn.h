@@ -9,8 +9,9 @@
 namespace coss {
 
 struct KnnOptions {
-  std::vector<int64_t> k = {1, 10, 20, 100, 200};  // clipped to the number of training images
+  std::vector<int64_t> k = {1, 10, 20, 100, 200};  // clipped to the number of images that can vote
   float temperature = 0.07f;
+  bool leave_one_out = false;  // the training rows are the test rows, and none votes for itself
   Device device = Device::cpu;
 };
 

@@ -38,10 +38,10 @@ void run_mine(const MineOptions& options) {
     mine_file(options.features, options.out, mining);
   } else {
     const EvaluationOptions& from = options.evaluation;
-    COSS_CHECK(!from.model.empty() && !from.weights.empty() && !from.data.empty(),
+    COSS_CHECK(!from.model.empty() && !from.weights.empty() && !from.data.path.empty(),
                "coss mine: give --features FILE.npy, or --model, --weights and --data");
-    const auto network = from.network(Classifier::optional);
     const auto dataset = open_dataset(from.data, Split::train);
+    const auto network = from.network(Classifier::optional);
     mine_network(**network, *dataset, common.compute(), from.features(*network, "images"), options.out, mining);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -57,8 +57,9 @@ void run_mine(const MineOptions& options) {
 void add_mine(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("mine", "find the nearest neighbours of every training image, exactly");
   auto options = std::make_shared<MineOptions>();
-  command.add_option("--features", options->features, "features (images, width) as 'coss embed' writes them")
-      ->type_name("FILE.npy");
+  CLI::Option* features =
+      command.add_option("--features", options->features, "features (images, width) as 'coss embed' writes them")
+          ->type_name("FILE.npy");
   command.add_option("--k", options->k, "neighbours of each image")->check(CLI::PositiveNumber)->capture_default_str();
   command.add_option("--out", options->out, "the file to write, (images, k) 32-bit integers")
       ->required()
@@ -68,6 +69,7 @@ void add_mine(CLI::App& program) {
                   "GiB that features, scores and results may take; without it 4, or 60 % of a GPU's free memory")
       ->check(CLI::PositiveNumber);
   add_evaluation_options(command, options->evaluation, /*required=*/false);
+  add_split(command, options->evaluation.data)->excludes(features);
   add_example(command, "coss mine --features features/features.npy --k 384 --out neighbours.npy");
   command.callback([options] { run_mine(*options); });
 }

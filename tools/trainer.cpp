@@ -35,12 +35,20 @@ struct Trainer::Window {
 
 Trainer::Trainer(const Config& config, Device device)
     : config_(config), device_(device), dtype_(parse_dtype(config.dtype)) {
-  train_set_ = open_dataset(config.data.path, Split::train);
+  const DataConfig& data = config.data;
+  const DataSource source{data.path, data.test, data.split, data.split_seed};
+  train_set_ = open_dataset(source, Split::train);
   const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
   if (checks_knn) {
     COSS_CHECK(train_set_->classes() > 0, "knn.every_epochs needs labels, and " + config.data.path +
                                               " has none: set knn.every_epochs=0 and knn.every_steps=0");
-    test_set_ = open_dataset(config.data.path, Split::test);
+    COSS_CHECK(
+        has_test_images(source),
+        config.data.path +
+            " is not split into training and test images, and training images must not grade themselves: add "
+            "data.test=PATH (another folder or list) or data.split=0.2 (holds out a share of each class), or set "
+            "knn.every_epochs=0 and knn.every_steps=0");
+    test_set_ = open_dataset(source, Split::test);
   }
   const MethodInfo& method = find_method(config.method.name);
   const bool labelled = needs_labels(config.method);
@@ -126,8 +134,9 @@ void Trainer::make_step() {
 }
 
 std::string Trainer::summary() const {
-  std::string text = fmt::format("data     {}: {} training images, {} classes\n", config_.data.path, train_set_->size(),
-                                 train_set_->classes());
+  std::string text =
+      fmt::format("data     {}: {} training images, {} classes{}\n", config_.data.path, train_set_->size(),
+                  train_set_->classes(), test_set_ ? fmt::format("; {} test images", test_set_->size()) : "");
   if (teacher_)
     text += fmt::format("teacher  {}: {} features, {}\n", teacher_->model, (*teacher_)->feature_width,
                         config_.teacher.weights.empty() ? "random weights" : config_.teacher.weights);
@@ -218,9 +227,12 @@ void Trainer::make_sampler(const std::string& neighbours) {
   const NpyArray array = read_npy(neighbours);
   COSS_CHECK(
       array.dtype == FileDType::i32 && array.shape.size() == 2 && array.shape[0] == train_set_->size(),
-      fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine' "
+      fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine{}' "
                   "from the same images",
-                  neighbours, train_set_->size(), name_of(array.dtype), shape_text(array.shape)));
+                  neighbours, train_set_->size(), name_of(array.dtype), shape_text(array.shape),
+                  config_.data.split > 0
+                      ? fmt::format(" --split {} --split-seed {}", config_.data.split, config_.data.split_seed)
+                      : ""));
   const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
   sampler_ = std::make_unique<NeighbourSampler>(
       std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
