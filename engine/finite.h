@@ -10,7 +10,8 @@ struct NotFinite {
   int64_t count = 0, first = -1;  // how many, and the place of the first
 };
 
-// One pass in blocks, by the bits of the exponent: the compiler makes vectors of it, and it costs little beside reading.
+// One pass in blocks, by the bits of the exponent: the compiler makes vectors of it, and it costs little beside
+// reading.
 inline NotFinite not_finite(const float* values, int64_t count) {
   constexpr int64_t kBlock = 4096;
   constexpr uint32_t kMagnitude = 0x7fffffff, kInfinity = 0x7f800000;

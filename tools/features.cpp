@@ -61,8 +61,7 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
     piece.width = out.shape().back();
     for (int64_t i = 0; i < n; ++i) {
       if (!batch->valid[size_t(i)]) continue;
-      check_finite(rows.data() + i * piece.width, piece.width, options.logits,
-                   dataset.name(batch->indices[size_t(i)]));
+      check_finite(rows.data() + i * piece.width, piece.width, options.logits, dataset.name(batch->indices[size_t(i)]));
       piece.values.insert(piece.values.end(), rows.begin() + i * piece.width, rows.begin() + (i + 1) * piece.width);
       piece.labels.push_back(batch->labels[size_t(i)]);
       piece.indices.push_back(batch->indices[size_t(i)]);

@@ -85,9 +85,10 @@ class LinearClassifier {
 LinearProbeResult score(const LinearClassifier& classifier, const LabelledRows& rows) {
   const std::vector<float> logits = classifier.logits(rows.features).to_vector<float>();
   const std::vector<int32_t> labels = rows.labels.to_vector<int32_t>();
-  COSS_CHECK(not_finite(logits.data(), int64_t(logits.size())).count == 0,
-             "linear probe: the trained classifier's outputs are not finite: its training diverged; use a lower --lr or "
-             "--solver lbfgs");
+  COSS_CHECK(
+      not_finite(logits.data(), int64_t(logits.size())).count == 0,
+      "linear probe: the trained classifier's outputs are not finite: its training diverged; use a lower --lr or "
+      "--solver lbfgs");
   LinearProbeResult result;
   for (size_t i = 0; i < labels.size(); ++i) {
     const float* row = logits.data() + int64_t(i) * classifier.classes();

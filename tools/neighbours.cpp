@@ -19,10 +19,11 @@ Tensor normalised_rows(const NpyFile& file, const std::string& path, int64_t fir
   const std::vector<float> values = file.read_float_rows(first, count);
   const NotFinite bad = not_finite(values.data(), int64_t(values.size()));
   if (bad.count > 0)
-    throw Error(fmt::format("{}: row {} (counted from 0) has a feature that is not finite (NaN or infinity), so it has "
-                            "no neighbours. Usually the weights were damaged, the mean and standard deviation of the "
-                            "images wrong, or fp16 overflowed: write the file again with 'coss embed'",
-                            path, first + bad.first / file.row_size()));
+    throw Error(
+        fmt::format("{}: row {} (counted from 0) has a feature that is not finite (NaN or infinity), so it has "
+                    "no neighbours. Usually the weights were damaged, the mean and standard deviation of the "
+                    "images wrong, or fp16 overflowed: write the file again with 'coss embed'",
+                    path, first + bad.first / file.row_size()));
   const Tensor raw = Tensor::from(values, {count, file.row_size()}, device);
   Tensor rows(raw.shape(), DType::f32, device);
   kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
