@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <mutex>
 
+#include "engine/finite.h"
 #include "engine/kernels.h"
+#include "engine/text.h"
 
 namespace coss {
 namespace {
@@ -76,12 +79,11 @@ void fill_one(const TensorFile& file, const Filling& filling, Params& params, St
   Tensor target = params.master(entry);
   const int64_t count = target.numel();
   const bool direct = target.device() == Device::cpu && target.dtype() == DType::f32;
-  if (direct && !transposition_of(entry).needed()) {
-    file.read_floats(*filling.tensor, target.mutable_data<float>());
-    return;
-  }
-  float* there = staging.read.of<float>(count);
+  const bool in_place = direct && !transposition_of(entry).needed();
+  float* there = in_place ? target.mutable_data<float>() : staging.read.of<float>(count);
   file.read_floats(*filling.tensor, there);
+  check_numbers(file, *filling.tensor, entry.name, there);
+  if (in_place) return;
   if (direct) return to_engine_order(entry, there, target.mutable_data<float>());
   float* here = staging.ordered.of<float>(count);
   to_engine_order(entry, there, here);
@@ -124,10 +126,31 @@ void to_file_order(const Params::Entry& entry, const float* here, float* there) 
   for (int64_t i = 0; i < count; ++i) transpose(columns, rows, here + i * rows * columns, there + i * rows * columns);
 }
 
+void check_numbers(const TensorFile& file, const FileTensor& tensor, const std::string& parameter,
+                   const float* values) {
+  const int64_t count = tensor.numel();
+  const auto fail = [&](int64_t bad, const std::string& kind, int64_t first, const std::string& cause) {
+    throw Error(file.path() + ": tensor '" + printable(tensor.name) + "': " + std::to_string(bad) + " of " +
+                std::to_string(count) + " values are " + kind + ", the first at position " + std::to_string(first) +
+                ": " + cause + "; take another copy or an earlier checkpoint");
+  };
+  const NotFinite bad = not_finite(values, count);
+  if (bad.count > 0)
+    fail(bad.count, "not finite (NaN or infinity as fp32)", bad.first,
+         "the file is damaged or its training had diverged");
+  if (!parameter.ends_with("running_var")) return;
+  const auto negative = [](float value) { return value < 0; };
+  const float* const first = std::find_if(values, values + count, negative);
+  if (first != values + count)
+    fail(std::count_if(first, values + count, negative), "negative", first - values,
+         "no variance is negative, so the file is damaged");
+}
+
 void fill_params(const TensorFile& file, const std::vector<Filling>& fillings, Params& params) {
   // Uploads go through the one stream of their device.
   const int workers = params.device() == Device::cpu ? threads() : 1;
-  std::atomic<bool> failed{false};
+  // Of several errors the first tensor's is thrown, however the threads share the work.
+  std::atomic<size_t> failed{std::numeric_limits<size_t>::max()};
   std::exception_ptr error;
   std::mutex mutex;
 #pragma omp parallel num_threads(workers)
@@ -135,13 +158,14 @@ void fill_params(const TensorFile& file, const std::vector<Filling>& fillings, P
     Staging staging;
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < fillings.size(); ++i) {
-      if (failed) continue;
+      if (i > failed) continue;
       try {
         fill_one(file, fillings[i], params, staging);
       } catch (...) {
         const std::lock_guard lock(mutex);
-        if (!failed) error = std::current_exception();
-        failed = true;
+        if (i > failed) continue;
+        error = std::current_exception();
+        failed = i;
       }
     }
   }

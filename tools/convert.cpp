@@ -9,6 +9,7 @@
 #include "engine/check.h"
 #include "formats/detectron_writer.h"
 #include "formats/torch_writer.h"
+#include "formats/weight_numbers.h"
 #include "formats/weights.h"
 #include "tools/command.h"
 #include "tools/commands.h"
@@ -81,8 +82,15 @@ std::vector<WantedTensor> named_for(const std::string& library, const FoundNetwo
   return found.wanted;
 }
 
+// A copy of one of the network's or the head's tensors, whose numbers are checked as those of loaded weights are.
+NamedTensor checked_copy(const TensorFile& file, const FileTensor& tensor, const std::string& name) {
+  NamedTensor copy = copy_of(file, tensor, name);
+  check_numbers(file, tensor, name, floats_from(copy.bytes, copy.dtype, file.path() + ": " + tensor.name).data());
+  return copy;
+}
+
 NamedTensor shaped_copy(const TensorFile& file, const FileTensor& tensor, const WantedTensor& as) {
-  NamedTensor copy = copy_of(file, tensor, as.name);
+  NamedTensor copy = checked_copy(file, tensor, as.name);
   int64_t others = 1;
   for (int64_t size : as.shape) others *= size < 0 ? 1 : size;
   copy.shape = as.shape;
@@ -103,7 +111,7 @@ std::vector<NamedTensor> converted(const TensorFile& file, const FoundNetwork& f
   }
   if (!options.keep_heads) return tensors;
   for (const auto& [name, tensor] : head_tensors(file, found.match)) {
-    tensors.push_back(copy_of(file, *tensor, "head." + name));
+    tensors.push_back(checked_copy(file, *tensor, "head." + name));
   }
   return tensors;
 }

@@ -10,6 +10,7 @@
 #include "tools/evaluation_options.h"
 #include "tools/knn.h"
 #include "tools/linear_probe.h"
+#include "tools/ranks.h"
 
 namespace coss {
 namespace {
@@ -36,11 +37,8 @@ void run_classify(const EvaluationOptions& options) {
       extract_features(**network, *dataset, options.common.place(), options.common.compute(), features);
   int64_t top1 = 0, top5 = 0;
   for (int64_t i = 0; i < logits.rows; ++i) {
-    const auto row = logits.values.begin() + i * logits.width;
-    const int32_t label = logits.labels[size_t(i)];
-    // How many classes come before the label: greater, or equal with a lower index.
-    int64_t rank = 0;
-    for (int64_t c = 0; c < logits.width; ++c) rank += row[c] > row[label] || (row[c] == row[label] && c < label);
+    const float* row = logits.values.data() + i * logits.width;
+    const int64_t rank = rank_of_label(row, logits.width, logits.labels[size_t(i)]);
     top1 += rank < 1;
     top5 += rank < 5;
   }

@@ -29,7 +29,7 @@ struct Features {
 };
 
 // Runs the network in eval mode, in `dtype` on `device`, over the central crops of all images. Throws Interrupted after
-// a signal.
+// a signal, Error that names the image whose features are not finite.
 Features extract_features(Network& network, const Dataset& dataset, Device device, DType dtype,
                           const FeatureOptions& options);
 // The same in pieces of one batch, for what does not fit in memory: `take` receives consecutive rows.

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/kernels.h"
+#include "tools/ranks.h"
 
 namespace coss {
 namespace {
@@ -52,8 +53,10 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
     const std::vector<float> votes = scores.to_vector<float>();
     int64_t correct = 0;
     for (int64_t i = 0; i < test.rows; ++i) {
-      const auto row = votes.begin() + i * vote.classes;
-      correct += std::max_element(row, row + vote.classes) - row == test.labels[size_t(i)];
+      // Features that are NaN have no neighbours: where nobody voted, no class is right.
+      const float* row = votes.data() + i * vote.classes;
+      const int32_t label = test.labels[size_t(i)];
+      correct += row[label] > 0 && rank_of_label(row, vote.classes, label) == 0;
     }
     accuracy[count] = 100.0 * double(correct) / double(test.rows);
   }

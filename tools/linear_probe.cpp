@@ -6,9 +6,11 @@
 #include <numeric>
 
 #include "data/sampler.h"
+#include "engine/finite.h"
 #include "engine/kernels.h"
 #include "engine/philox.h"
 #include "tools/lbfgs.h"
+#include "tools/ranks.h"
 
 namespace coss {
 namespace {
@@ -83,12 +85,16 @@ class LinearClassifier {
 LinearProbeResult score(const LinearClassifier& classifier, const LabelledRows& rows) {
   const std::vector<float> logits = classifier.logits(rows.features).to_vector<float>();
   const std::vector<int32_t> labels = rows.labels.to_vector<int32_t>();
+  COSS_CHECK(
+      not_finite(logits.data(), int64_t(logits.size())).count == 0,
+      "linear probe: the trained classifier's outputs are not finite: its training diverged; use a lower --lr or "
+      "--solver lbfgs");
   LinearProbeResult result;
   for (size_t i = 0; i < labels.size(); ++i) {
     const float* row = logits.data() + int64_t(i) * classifier.classes();
-    const auto before = std::count_if(row, row + classifier.classes(), [&](float z) { return z > row[labels[i]]; });
-    result.top1 += 100.0 * double(before < 1) / double(labels.size());
-    result.top5 += 100.0 * double(before < 5) / double(labels.size());
+    const int64_t rank = rank_of_label(row, classifier.classes(), labels[i]);
+    result.top1 += 100.0 * double(rank < 1) / double(labels.size());
+    result.top5 += 100.0 * double(rank < 5) / double(labels.size());
   }
   return result;
 }

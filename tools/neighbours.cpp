@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "engine/finite.h"
 #include "engine/kernels.h"
 #include "formats/npy.h"
 #include "tools/signals.h"
@@ -14,8 +15,16 @@
 namespace coss {
 namespace {
 
-Tensor normalised_rows(const NpyFile& file, int64_t first, int64_t count, Device device) {
-  const Tensor raw = Tensor::from(file.read_float_rows(first, count), {count, file.row_size()}, device);
+Tensor normalised_rows(const NpyFile& file, const std::string& path, int64_t first, int64_t count, Device device) {
+  const std::vector<float> values = file.read_float_rows(first, count);
+  const NotFinite bad = not_finite(values.data(), int64_t(values.size()));
+  if (bad.count > 0)
+    throw Error(
+        fmt::format("{}: row {} (counted from 0) has a feature that is not finite (NaN or infinity), so it has "
+                    "no neighbours. Usually the weights were damaged, the mean and standard deviation of the "
+                    "images wrong, or fp16 overflowed: write the file again with 'coss embed'",
+                    path, first + bad.first / file.row_size()));
+  const Tensor raw = Tensor::from(values, {count, file.row_size()}, device);
   Tensor rows(raw.shape(), DType::f32, device);
   kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
   return rows;
@@ -54,11 +63,11 @@ void mine_file(const std::string& features, const std::string& out, const Mining
   const int64_t query_block = std::clamp<int64_t>(int64_t(memory / 2 / query_bytes), 1, std::min<int64_t>(rows, 8192));
 
   Tensor all_keys;
-  if (key_block == rows) all_keys = normalised_rows(file, 0, rows, options.device);
+  if (key_block == rows) all_keys = normalised_rows(file, features, 0, rows, options.device);
   for (int64_t first = 0; first < rows; first += query_block) {
     stop_if_interrupted();
     const int64_t count = std::min(query_block, rows - first);
-    const Tensor queries = all_keys.empty() ? normalised_rows(file, first, count, options.device)
+    const Tensor queries = all_keys.empty() ? normalised_rows(file, features, first, count, options.device)
                                             : all_keys.view(first * width, {count, width});
     Tensor values({count, options.k}, DType::f32, options.device),
         indices({count, options.k}, DType::i32, options.device);
@@ -66,7 +75,7 @@ void mine_file(const std::string& features, const std::string& out, const Mining
     k.fill(ctx, -1, indices);
     for (int64_t key = 0; key < rows; key += key_block) {
       const int64_t keys = std::min(key_block, rows - key);
-      const Tensor block = all_keys.empty() ? normalised_rows(file, key, keys, options.device) : all_keys;
+      const Tensor block = all_keys.empty() ? normalised_rows(file, features, key, keys, options.device) : all_keys;
       k.topk_inner(ctx, first, key, queries, block, values, indices);
     }
     const std::vector<int32_t> found = indices.to_vector<int32_t>();

@@ -36,6 +36,8 @@ Step::Step(Method& method, Params& params, Optimizer& optimizer, const StepOptio
   inputs_.step = Tensor({1}, DType::i64, options.device);
   scalars_ = Tensor({kScalarCount}, DType::f32, options.device);
   square_sum_ = Tensor({1}, accumulator, options.device);
+  teacher_squares_ = Tensor({1}, accumulator, options.device);
+  teacher_meter_ = Tensor({2}, DType::f64, options.device);
   sums_ = Tensor({terms + 1}, DType::f64, options.device);
   kernels(options.device).fill(context(options.device), 0, square_sum_);
   if (options.dtype == DType::f16) scaler_ = Tensor::from(std::vector<float>{kFirstLossScale, 0}, {2}, options.device);
@@ -153,7 +155,13 @@ void Step::compute() {
     tape.backward(terms.total);
   else
     tape.backward(terms.total, scaler_.view(0, {1}));
-  kernels(options_.device).meter_add(context(options_.device), inputs_.step, terms.values, sums_);
+  Context& ctx = context(options_.device);
+  const Kernels& k = kernels(options_.device);
+  k.meter_add(ctx, inputs_.step, terms.values, sums_);
+  if (terms.teacher.empty()) return;
+  // Not every loss shows it: some compare or clamp what they are given.
+  k.sum_squares(ctx, 0, terms.teacher, teacher_squares_);
+  k.meter_add(ctx, inputs_.step, teacher_squares_, teacher_meter_);
 }
 
 void Step::update(double learning_rate) {
@@ -214,11 +222,15 @@ StepMeans Step::read() {
   std::fill(sums.begin(), sums.end(), 0.0);
   sums.push_back(-1);
   kernels(options_.device).upload(context(options_.device), sums.data(), sums_);
+  const double fresh[2] = {0, -1};
+  kernels(options_.device).upload(context(options_.device), fresh, teacher_meter_);
   batches_ = 0;
   return means;
 }
 
 int64_t Step::first_bad_step() const { return int64_t(sums_.to_vector<double>().back()); }
+
+int64_t Step::first_bad_teacher_step() const { return int64_t(teacher_meter_.to_vector<double>().back()); }
 
 std::vector<StateTensor> Step::state() const {
   std::vector<StateTensor> state;

@@ -52,6 +52,8 @@ class Step {
   int64_t updates() const { return updates_; }
   StepMeans read();                // and start the means anew
   int64_t first_bad_step() const;  // since the last reading: the first whose loss was not finite, or -1
+  // The same of the teacher's features.
+  int64_t first_bad_teacher_step() const;
   // Of the last batch, (N,D): what the method shows for the figures of health; empty where it shows none.
   const Tensor& student_features() const { return student_features_; }
   const Tensor& teacher_features() const { return teacher_features_; }
@@ -101,6 +103,7 @@ class Step {
   std::vector<Source> sources_;   // of the views
   std::vector<int32_t> indices_;  // on the host, as they are uploaded
   Tensor scalars_, companion_scalars_, scaler_, square_sum_, sums_;
+  Tensor teacher_squares_, teacher_meter_;  // a meter of its own: the state of a run does not need it
   Tensor student_features_, teacher_features_;
   int64_t updates_ = 0, batches_ = 0;
 };

@@ -259,7 +259,13 @@ void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
 }
 
 void Trainer::check_finite(const RunFolder& folder) const {
-  const int64_t bad = step_->first_bad_step();
+  const int64_t bad = step_->first_bad_step(), bad_teacher = step_->first_bad_teacher_step();
+  COSS_CHECK(
+      bad_teacher < 0 || (bad >= 0 && bad < bad_teacher),
+      fmt::format("the features of the teacher {} are not finite in step {}: usually its weights {} are damaged, "
+                  "data.mean and data.stddev are not those of the images that it was trained on, or fp16 "
+                  "overflows (dtype=fp32 mends that)",
+                  config_.teacher.model, bad_teacher + 1, config_.teacher.weights));
   if (bad < 0) return;
   const auto good = folder.last_checkpoint();
   throw Error(
@@ -308,6 +314,7 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
 }
 
 void Trainer::knn_check(RunFolder& folder, Progress& progress) {
+  check_finite(folder);  // it says more than features that are not finite would
   const FeatureOptions options = feature_options([&](const std::string& line) { folder.log(line); });
   const double begin = now();
   const Features train = extract_features(*student_, *train_set_, device_, dtype_, options);

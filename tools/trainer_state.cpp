@@ -1,6 +1,7 @@
 // Flat ranges, optimizer state, averages and meters to and from safetensors; counters travel as metadata.
 #include "tools/trainer_state.h"
 
+#include "engine/finite.h"
 #include "formats/safetensors.h"
 
 namespace coss {
@@ -63,7 +64,15 @@ void load_trainer_state(const std::string& path, Params& params, Step& step) {
     COSS_CHECK(stored, path + ": '" + part.name + "' is missing; the recipe has changed since it was written");
     COSS_CHECK(stored->dtype == file_dtype(part.tensor.dtype()) && stored->bytes() == int64_t(part.tensor.bytes()),
                path + ": '" + part.name + "' has another size; the recipe has changed since it was written");
-    kernels(part.tensor).upload(context(part.tensor.device()), file.read_bytes(*stored).data(), part.tensor);
+    const std::vector<uint8_t> bytes = file.read_bytes(*stored);
+    if (part.name.starts_with("params.") && part.tensor.dtype() == DType::f32) {
+      const NotFinite bad = not_finite(reinterpret_cast<const float*>(bytes.data()), part.tensor.numel());
+      COSS_CHECK(bad.count == 0, path + ": " + std::to_string(bad.count) + " of the " +
+                                     std::to_string(part.tensor.numel()) + " numbers of '" + part.name +
+                                     "' are not finite: the run had diverged when it was written; remove this "
+                                     "checkpoint's folder to go on from the one before");
+    }
+    kernels(part.tensor).upload(context(part.tensor.device()), bytes.data(), part.tensor);
   }
   params.refresh_compute();
   step.restore(counter("updates"), counter("batches_since_read"));

@@ -60,13 +60,14 @@ inline Vec activated(Vec z) {
     return z * sigmoid(z * kQuickGelu);
 }
 
-// The lanes where an activation that clips passes the gradient; z is its input or output. Not for Activation::none.
+// The lanes where an activation that clips passes the gradient; z is its input or output, and NaN passes it,
+// as in PyTorch. Not for Activation::none.
 template <Activation kAct>
 inline LaneBits passes_gradient(Vec z) {
   static_assert(kAct == Activation::relu || kAct == Activation::relu6);
-  LaneBits bits = less(Vec{}, z);
-  if constexpr (kAct == Activation::relu6) bits &= less(z, broadcast(6));
-  return bits;
+  LaneBits stopped = not_above(z, Vec{});
+  if constexpr (kAct == Activation::relu6) stopped |= not_above(broadcast(6), z);
+  return LaneBits(~stopped);
 }
 
 // The derivative of an activation that does not clip at its input z. On the kinks, at -3 and 3, it is the one of the
@@ -87,7 +88,7 @@ inline Vec slope(Vec z) {
   } else {
     const LaneBits inside = less(broadcast(-3), z) & less(z, broadcast(3));
     if constexpr (kAct == Activation::hardsigmoid) return keep(inside, broadcast(1 / 6.0f));
-    return select(inside, z * (1 / 3.0f) + 0.5f, keep(less(Vec{}, z), broadcast(1)));
+    return select(inside, z * (1 / 3.0f) + 0.5f, select(less(z, Vec{}), Vec{}, broadcast(1)));
   }
 }
 

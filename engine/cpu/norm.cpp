@@ -161,7 +161,8 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
   for (int64_t c = 0; c < columns; ++c) {
     const double count = double(rows), delta = sums[c] / count;
     const double centre = double(shift[c]) + delta;
-    const double var = std::max(0.0, sums[columns + c] / count - delta * delta);
+    const double spread = sums[columns + c] / count - delta * delta;
+    const double var = spread < 0 ? 0 : spread;  // keeps NaN
     const double inverse = 1 / std::sqrt(var + double(p.eps));
     mean_out[c] = float(centre);
     rstd_out[c] = float(inverse);

@@ -168,6 +168,7 @@ inline void stream_fence() {}
 
 #ifdef COSS_AVX512
 inline LaneBits less(Vec a, Vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+inline LaneBits not_above(Vec a, Vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ); }
 inline LaneBits is_nan(Vec v) { return _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q); }
 inline LaneBits equal(Vec a, Vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ); }
 inline LaneBits equal(VecI a, VecI b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
@@ -183,6 +184,7 @@ inline VecI lane_truth(LaneBits bits) {
   return ((VecI{} + int32_t(bits)) & lane) != 0;
 }
 inline LaneBits less(Vec a, Vec b) { return lane_bits((VecI)(a < b)); }
+inline LaneBits not_above(Vec a, Vec b) { return lane_bits((VecI)(a <= b)); }
 inline LaneBits is_nan(Vec v) { return lane_bits((VecI)(v != v)); }
 inline LaneBits equal(Vec a, Vec b) { return lane_bits((VecI)(a == b)); }
 inline LaneBits equal(VecI a, VecI b) { return lane_bits(a == b); }

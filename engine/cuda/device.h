@@ -201,13 +201,13 @@ __device__ inline float activated(float z) {
   if constexpr (kAct == Activation::relu6) y = y > 6 ? 6.0f : y;
   return y;
 }
-// From the value before the activation, one that clips.
+// From the value before the activation, one that clips. NaN passes it, as in PyTorch.
 template <Activation kAct>
 __device__ inline bool passes_gradient(float z) {
   static_assert(kClips<kAct>);
   if constexpr (kAct == Activation::none) return true;
-  if constexpr (kAct == Activation::relu6) return z > 0 && z < 6;
-  return z > 0;
+  if constexpr (kAct == Activation::relu6) return !(z <= 0) && !(z >= 6);
+  return !(z <= 0);
 }
 // dy times the slope at the value before the activation.
 template <Activation kAct>

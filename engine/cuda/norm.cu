@@ -48,7 +48,7 @@ struct Forward {
   __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
     const double count = double(rows), delta = sums[0] / count;
     const double centre = double(shift[c]) + delta, spread = sums[1] / count - delta * delta;
-    const double var = spread > 0 ? spread : 0.0;
+    const double var = spread < 0 ? 0.0 : spread;  // keeps NaN
     const double inverse = 1 / sqrt(var + double(eps)), scale = double(gamma[c]) * inverse;
     if (keep) {
       mean[c] = float(centre);

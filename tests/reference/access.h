@@ -39,9 +39,10 @@ inline double activate(Activation kind, double x) {
   return x;
 }
 
-// Whether an activation that clips passes the gradient at this input (or, which is the same, at this output).
+// Whether an activation that clips passes the gradient at this input (or, which is the same, at this output). NaN
+// passes it, as in PyTorch.
 inline bool passes(Activation kind, double value) {
-  return kind == Activation::none || (value > 0 && (kind == Activation::relu || value < 6));
+  return kind == Activation::none || (!(value <= 0) && (kind == Activation::relu || !(value >= 6)));
 }
 
 // The derivative at the input x. On a kink it is PyTorch's choice: hardsigmoid's is zero at both ends, hardswish's is
