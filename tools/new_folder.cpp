@@ -115,7 +115,7 @@ void NewFolder::look_at_place() {
 void NewFolder::make_aside() {
   const std::string stem = fmt::format(".{}.start-", place_.filename().string());
   for (int attempt = 0; !lock_.held(); ++attempt) {
-    COSS_CHECK(attempt < 100, fmt::format("cannot make {}: others remove it again and again", path_));
+    COSS_CHECK(attempt < 100, fmt::format("cannot make {}: no folder can be made and locked beside it", path_));
     const std::vector<fs::path> parents = make_folders(place_.parent_path());
     parents_.insert(parents_.end(), parents.begin(), parents.end());
     if (attempt == 0) remove_dead(place_.parent_path(), stem, lock_name_);

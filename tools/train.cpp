@@ -49,7 +49,7 @@ void check_trace(const TrainOptions& options, const Config& config) {
       {options.recipe, config.data.path, config.teacher.weights, config.student.weights, config.neighbours.file},
       options.force);
   const auto place = [](const std::string& path) { return std::filesystem::weakly_canonical(path); };
-  const std::filesystem::path relative = place(options.trace).lexically_relative(place(options.out + "/"));
+  const std::filesystem::path relative = place(options.trace).lexically_relative(place(options.out));
   COSS_CHECK(options.out.empty() || relative.empty() || *relative.begin() == "..",
              fmt::format("{} is in the run folder: write the trace elsewhere", options.trace));
 }
