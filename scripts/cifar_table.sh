@@ -37,13 +37,12 @@ row() {  # name, recipe, overrides…
   shift 2
   if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   if grep -q "^$name	$seed	$rate	" "$table" 2>/dev/null; then return; fi
-  local resume=() from=() learning_rate
+  local from=() learning_rate
   learning_rate=$(grep -o '"learning_rate": [0-9.]*' "$recipe" | awk -v rate="$rate" '{print $2 * rate}')
-  if [ -f "$run/config.json" ]; then resume=(--resume); fi
   if ! grep -q '"simclr"' "$recipe"; then from=(teacher.weights="$teacher"); fi
   local begin=$SECONDS
   "$coss" train "$recipe" data.path="$data" "${from[@]}" seed="$seed" train.max_steps="$steps" knn.every_steps=0 \
-    schedule.learning_rate="$learning_rate" dtype=bf16 threads="$threads" "$@" --out "$run" "${resume[@]}"
+    schedule.learning_rate="$learning_rate" dtype=bf16 threads="$threads" "$@" --out "$run" --resume
   local took=$((SECONDS - begin)) eval=(--model resnet20_cifar --weights "$run/student.safetensors" --data "$data"
     --threads "$threads" --json)
   local knn linear

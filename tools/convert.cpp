@@ -15,6 +15,7 @@
 #include "tools/commands.h"
 #include "tools/network_finder.h"
 #include "tools/onnx_export.h"
+#include "tools/outputs.h"
 
 namespace coss {
 
@@ -170,13 +171,8 @@ std::string container_for(const ConvertOptions& options) {
 }
 
 void convert(const ConvertOptions& options) {
-  namespace fs = std::filesystem;
   const std::string to = container_for(options);
-  std::error_code ignored;
-  COSS_CHECK(!fs::equivalent(options.in, options.out, ignored),
-             options.out + " is the input itself: name another file");
-  COSS_CHECK(options.force || !fs::exists(options.out),
-             options.out + " is there already: name another file, or --force");
+  check_output(options.out, {options.in}, options.force);
   COSS_CHECK((to != "detectron2" && to != "onnx") || (options.names.empty() && !options.keep_heads),
              to + " files have their own names and no head: leave --names and --keep-heads out");
 
@@ -250,7 +246,7 @@ void add_convert(CLI::App& program) {
   command->add_option("--names", options->names, "Whose names to write; else torchvision's, for ViTs timm's")
       ->check(CLI::IsMember({"torchvision", "timm", "lukemelas", "d-li14"}));
   command->add_flag("--keep-heads", options->keep_heads, "Also write the projection head, as head.…");
-  command->add_flag("--force", options->force, "Replace OUT if it is there");
+  add_force(*command, options->force);
   add_json(*command, options->common);
   add_example(*command, "coss convert moco_v2_800ep_pretrain.pth.tar resnet50.safetensors");
   command->callback([options] { convert(*options); });

@@ -15,10 +15,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <system_error>
 
 #include "engine/check.h"
 #include "engine/philox.h"
+#include "tools/outputs.h"
 
 namespace coss {
 
@@ -266,6 +268,36 @@ void write_images(const fs::path& folder, const DrawOptions& options, int label,
   }
 }
 
+// What draw_folder writes, and no other name below `target`: "train", "train/star_dots", "train/star_dots/00001.jpg".
+bool is_drawn(const fs::path& relative, bool folder) {
+  const std::vector<fs::path> parts(relative.begin(), relative.end());
+  const std::string file = relative.filename();
+  static const std::set<std::string> classes = [] {
+    std::set<std::string> names;
+    for (int label = 0; label < kMostDrawnClasses; ++label) names.insert(drawn_class_name(label));
+    return names;
+  }();
+  if (parts[0] != "train" && parts[0] != "val") return false;
+  if (parts.size() > 1 && !classes.contains(parts[1])) return false;
+  if (parts.size() < 3) return folder;
+  return parts.size() == 3 && !folder && file.size() >= 9 && file.ends_with(".jpg") &&
+         file.find_first_not_of("0123456789") == file.size() - 4;
+}
+
+// Throws Error where something stands that must stay.
+void check_target(const fs::path& target, bool force) {
+  std::error_code ignored;
+  const fs::file_status status = fs::symlink_status(target, ignored);
+  if (!fs::exists(status) || (fs::is_directory(status) && fs::is_empty(target, ignored))) return;
+  COSS_CHECK(fs::is_directory(status), target.string() + " is there already and is no folder: choose another --out");
+  COSS_CHECK(force, target.string() + " is there already: choose another --out, or replace it with --force");
+  for (const auto& entry : fs::recursive_directory_iterator(target)) {
+    const bool drawn = is_drawn(entry.path().lexically_relative(target), entry.is_directory() && !entry.is_symlink());
+    COSS_CHECK(drawn, fmt::format("{} holds {}, which coss draw does not write: choose another --out, or remove it",
+                                  target.string(), entry.path().string()));
+  }
+}
+
 }  // namespace
 
 std::vector<uint8_t> encode_jpeg(const std::vector<uint8_t>& pixels, int size, int quality) {
@@ -280,7 +312,7 @@ std::vector<uint8_t> encode_jpeg(const std::vector<uint8_t>& pixels, int size, i
   return file;
 }
 
-void draw_folder(const DrawOptions& options, const std::string& out) {
+void draw_folder(const DrawOptions& options, const std::string& out, bool force) {
   COSS_CHECK(options.classes >= 2 && options.classes <= kMostDrawnClasses,
              fmt::format("{} classes cannot be drawn: choose 2 to {}", options.classes, kMostDrawnClasses));
   COSS_CHECK(options.size >= 16 && options.size <= 1024,
@@ -289,9 +321,16 @@ void draw_folder(const DrawOptions& options, const std::string& out) {
   fs::path target = fs::path(out).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();  // "images/"
   std::error_code error;
-  COSS_CHECK(!fs::exists(target, error), fmt::format("{} exists: choose another --out, or remove it", target.string()));
-  const fs::path aside = fmt::format("{}.tmp-{}", target.string(), getpid());
+  check_target(target, force);
+  const fs::path aside = fmt::format("{}.tmp-{}", target.string(), getpid()), old = aside.string() + "-old";
+  std::vector<fs::path> made;
+  const auto undo = [&] {
+    fs::remove_all(aside, error);
+    if (!fs::exists(target, error)) fs::rename(old, target, error);
+    remove_empty_folders(made);
+  };
   try {
+    made = make_folders(fs::absolute(target).parent_path());
     for (int label = 0; label < options.classes; ++label) {
       const std::string name = drawn_class_name(label);
       write_images(aside / "train" / name, options, label, options.per_class, 0);
@@ -299,12 +338,14 @@ void draw_folder(const DrawOptions& options, const std::string& out) {
       if (options.test_per_class > 0)
         write_images(aside / "val" / name, options, label, options.test_per_class, uint64_t(options.per_class));
     }
+    if (fs::exists(target) && !fs::is_empty(target)) fs::rename(target, old);
     fs::rename(aside, target);
+    fs::remove_all(old);
   } catch (const fs::filesystem_error& failure) {
-    fs::remove_all(aside, error);
+    undo();
     throw Error(fmt::format("cannot write {}: {}", target.string(), failure.code().message()));
   } catch (...) {
-    fs::remove_all(aside, error);
+    undo();
     throw;
   }
 }

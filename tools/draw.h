@@ -23,7 +23,8 @@ std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t ind
 // Encodes u8 RGB (size,size,3) as a JPEG file.
 std::vector<uint8_t> encode_jpeg(const std::vector<uint8_t>& pixels, int size, int quality);
 
-// train/<class>/*.jpg and val/<class>/*.jpg under `out`, made aside and renamed. Throws Error when `out` exists.
-void draw_folder(const DrawOptions& options, const std::string& out);
+// train/<class>/*.jpg and val/<class>/*.jpg under `out`, made aside and renamed. Throws Error when `out` exists and is
+// no empty folder; `force` replaces a folder that holds drawn images and nothing else.
+void draw_folder(const DrawOptions& options, const std::string& out, bool force = false);
 
 }  // namespace coss

@@ -7,6 +7,7 @@
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "tools/draw.h"
+#include "tools/outputs.h"
 
 namespace coss {
 
@@ -16,10 +17,11 @@ struct DrawCommand {
   CommonOptions common;
   DrawOptions draw;
   std::string out;
+  bool force = false;
 };
 
 void run_draw(const DrawCommand& options) {
-  draw_folder(options.draw, options.out);
+  draw_folder(options.draw, options.out, options.force);
   const int train = options.draw.classes * options.draw.per_class;
   const int test = options.draw.classes * options.draw.test_per_class;
   if (options.common.json) {
@@ -38,6 +40,7 @@ void add_draw(CLI::App& program) {
   DrawOptions& draw = options->draw;
   CLI::App* command = program.add_subcommand("draw", "Draw a small labelled image set: textured shapes as JPEG files");
   command->add_option("--out", options->out, "Folder to make, with train/ and val/")->required();
+  add_force(*command, options->force);
   command->add_option("--classes", draw.classes, "Classes")
       ->check(CLI::Range(2, kMostDrawnClasses))
       ->capture_default_str();

@@ -1,40 +1,34 @@
 // `coss embed`: features and labels of a data set as .npy files.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "formats/npy.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
+#include "tools/outputs.h"
 #include "tools/signals.h"
 
 namespace coss {
 namespace {
 
-// Makes a folder and, unless keep() is reached, removes it again when it is new and still empty.
+// Makes a folder and its parents; those that are new and still empty at the end are removed again.
 class OutFolder {
  public:
-  explicit OutFolder(std::string path) : path_(std::move(path)), fresh_(!std::filesystem::exists(path_)) {
-    std::error_code failed;
-    std::filesystem::create_directories(path_, failed);
-    COSS_CHECK(!failed, "cannot make the folder " + path_ + ": " + failed.message());
-  }
+  explicit OutFolder(const std::string& path) : made_(make_folders(path)) {}
   OutFolder(const OutFolder&) = delete;
   OutFolder& operator=(const OutFolder&) = delete;
-  ~OutFolder() {
-    std::error_code ignored;  // not empty: somebody else's files are in it by now
-    if (fresh_) std::filesystem::remove(path_, ignored);
-  }
-  void keep() { fresh_ = false; }
+  ~OutFolder() { remove_empty_folders(made_); }
 
  private:
-  std::string path_;
-  bool fresh_;
+  std::vector<std::filesystem::path> made_;
 };
 
-void run_embed(const EvaluationOptions& options, const std::string& subset, const std::string& out) {
+void run_embed(const EvaluationOptions& options, const std::string& subset, const std::string& out, bool force) {
   apply(options.common);
+  const OutFolder folder(out);
+  for (const char* file : {"/features.npy", "/labels.npy"})
+    check_output(out + file, {options.weights, options.data.path}, force);
   const SignalScope signals;
   COSS_CHECK(subset == "train" || has_test_images(options.data),
              options.data.path +
@@ -43,11 +37,9 @@ void run_embed(const EvaluationOptions& options, const std::string& subset, cons
   const auto dataset = open_dataset(options.data, subset == "train" ? Split::train : Split::test);
   const auto network = options.network(Classifier::optional);
   const int64_t size = dataset->size(), width = (*network)->feature_width;
-  OutFolder folder(out);
   const WrittenFeatures written = write_features(**network, *dataset, options.common.place(), options.common.compute(),
                                                  options.features(*network, "images"), out + "/features.npy");
   write_npy(out + "/labels.npy", FileDType::i32, {size}, written.labels.data());
-  folder.keep();
   if (options.common.json)
     fmt::print("{}\n", nlohmann::ordered_json{{"images", size},
                                               {"width", width},
@@ -66,15 +58,17 @@ void add_embed(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("embed", "write features and labels as .npy");
   auto options = std::make_shared<EvaluationOptions>();
   auto subset = std::make_shared<std::string>("train"), out = std::make_shared<std::string>();
+  auto force = std::make_shared<bool>(false);
   add_evaluation_options(command, *options);
   add_split(command, options->data);
   command.add_option("--subset", *subset, "train or test images; train is all where the data is not split")
       ->check(CLI::IsMember({"train", "test"}))
       ->capture_default_str();
   command.add_option("--out", *out, "folder for features.npy and labels.npy")->required()->type_name("DIR");
+  add_force(command, *force);
   add_example(command,
               "coss embed --model resnet50 --weights teacher.pth --data imagenette --subset train --out features");
-  command.callback([=] { run_embed(*options, *subset, *out); });
+  command.callback([=] { run_embed(*options, *subset, *out, *force); });
 }
 
 }  // namespace coss

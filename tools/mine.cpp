@@ -8,6 +8,7 @@
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
 #include "tools/neighbours.h"
+#include "tools/outputs.h"
 #include "tools/signals.h"
 
 namespace coss {
@@ -18,11 +19,15 @@ struct MineOptions {
   std::string features, out;
   int64_t k = 384;
   double memory_gib = 0;
+  bool force = false;
 };
 
 void run_mine(const MineOptions& options) {
   const CommonOptions& common = options.evaluation.common;
   apply(common);
+  const std::vector<std::string> inputs{options.features, options.evaluation.weights, options.evaluation.data.path};
+  check_output(options.out, inputs, options.force);
+  if (options.features.empty()) check_output(passing_features(options.out), inputs, options.force);
   const SignalScope signals;
   const auto begin = std::chrono::steady_clock::now();
   MiningOptions mining;
@@ -64,6 +69,7 @@ void add_mine(CLI::App& program) {
   command.add_option("--out", options->out, "the file to write, (images, k) 32-bit integers")
       ->required()
       ->type_name("FILE.npy");
+  add_force(command, options->force);
   command
       .add_option("--memory", options->memory_gib,
                   "GiB that features, scores and results may take; without it 4, or 60 % of a GPU's free memory")

@@ -85,6 +85,8 @@ void mine_file(const std::string& features, const std::string& out, const Mining
   writer.finish();
 }
 
+std::string passing_features(const std::string& out) { return out + ".features"; }
+
 void mine_network(Network& network, const Dataset& dataset, DType dtype, const FeatureOptions& features,
                   const std::string& out, const MiningOptions& options) {
   struct PassingFile {
@@ -95,7 +97,7 @@ void mine_network(Network& network, const Dataset& dataset, DType dtype, const F
     }
   };
   check_k(options.k, dataset.size());  // before the long part
-  const PassingFile file{out + ".features"};
+  const PassingFile file{passing_features(out)};
   write_features(network, dataset, options.device, dtype, features, file.path);
   mine_file(file.path, out, options);
 }

@@ -22,7 +22,9 @@ struct MiningOptions {
 // 2409.13939).
 void mine_file(const std::string& features, const std::string& out, const MiningOptions& options);
 
-// The same from a network over a data set; its features pass through a file beside `out`, so memory stays bounded.
+// The file beside `out` that features pass through, so that memory stays bounded; it is removed in the end.
+std::string passing_features(const std::string& out);
+// The same from a network over a data set.
 void mine_network(Network& network, const Dataset& dataset, DType dtype, const FeatureOptions& features,
                   const std::string& out, const MiningOptions& options);
 

@@ -2,12 +2,9 @@
 // whatever interrupts it, a folder named step_… with the mark holds everything.
 #include "tools/run_folder.h"
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -21,6 +18,8 @@
 
 #include "formats/atomic_file.h"
 #include "formats/event_file.h"
+#include "tools/neighbours.h"
+#include "tools/new_folder.h"
 
 namespace coss {
 
@@ -30,6 +29,8 @@ namespace {
 
 constexpr const char* kMark = "complete";
 constexpr const char* kTemporary = ".tmp_step_";
+constexpr const char *kConfig = "config.json", *kLog = "log.txt", *kMetrics = "metrics.jsonl",
+                     *kCheckpoints = "checkpoints", *kEvents = "events.out.tfevents.";
 
 // Runs a file operation and turns the library's exception into an Error.
 template <class Operation>
@@ -39,17 +40,6 @@ auto checked(const std::string& what, const Operation& operation) {
   } catch (const fs::filesystem_error& error) {
     throw Error(fmt::format("cannot {}: {}", what, error.code().message()));
   }
-}
-
-// Forces a file or a folder to the disk.
-void synchronise(const fs::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  COSS_CHECK(descriptor >= 0, fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
-  const int failed = fsync(descriptor);
-  const int reason = errno;
-  close(descriptor);
-  // Some file systems cannot synchronise a folder and say EINVAL.
-  COSS_CHECK(!failed || reason == EINVAL, fmt::format("cannot write {}: {}", path.string(), std::strerror(reason)));
 }
 
 std::string checkpoint_name(int64_t step) { return fmt::format("step_{:08}", step); }
@@ -77,58 +67,118 @@ class LineFile {
     const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
     COSS_CHECK(written, fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
   }
-  int descriptor() const { return fileno(file_); }
 
  private:
   std::string path_;
   std::FILE* file_;
 };
 
+// Oldest first.
+std::vector<Checkpoint> complete_checkpoints(const std::string& path) {
+  std::vector<Checkpoint> found;
+  for (const auto& entry : fs::directory_iterator(path + "/" + kCheckpoints))
+    if (const auto step = step_of(entry.path().filename()); step && fs::exists(entry.path() / kMark))
+      found.push_back({*step, entry.path().string()});
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+  return found;
+}
+
+// Whether a process that was killed left this: a file that was being written, or features on their way to neighbours.
+bool is_remains(const std::string& name) {
+  const size_t at = name.rfind(".tmp-");
+  const bool unfinished = at != std::string::npos && name.find_first_not_of("0123456789", at + 5) == std::string::npos;
+  return unfinished || name == passing_features("neighbours.npy");
+}
+
+// Empties a folder without a recipe that holds nothing but what a start makes before its first step.
+void clear_dead_start(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path + "/" + kCheckpoints, ignored) || !fs::is_empty(path + "/" + kCheckpoints, ignored))
+    return;
+  std::vector<fs::path> parts;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    const std::string name = entry.path().filename();
+    const bool empty_metrics = name == kMetrics && fs::is_empty(entry.path());
+    if (name != kCheckpoints && name != kLog && !empty_metrics && !name.starts_with(kEvents) && !is_remains(name))
+      return;
+    parts.push_back(entry.path());
+  }
+  const FileLock dead(path + "/" + kLog, /*make=*/true);
+  COSS_CHECK(dead.held() && !fs::exists(path + "/" + kConfig), fmt::format("{} is in use by another process", path));
+  for (const fs::path& part : parts) fs::remove(part);
+  fs::remove(path + "/" + kLog);
+}
+
 }  // namespace
 
 struct RunFolder::Files {
-  explicit Files(const std::string& path)
-      : log(path + "/log.txt"), metrics(std::make_unique<LineFile>(path + "/metrics.jsonl")), events(path) {}
-  LineFile log;  // locked as long as the run is open
-  std::unique_ptr<LineFile> metrics;
-  EventFile events;
+  // Two processes on one run would spoil each other's files: log.txt is locked by one of these as long as it is open.
+  std::unique_ptr<NewFolder> made;
+  FileLock lock;
+  std::unique_ptr<LineFile> log, metrics;
+  std::unique_ptr<EventFile> events;
 };
 
 RunFolder::RunFolder(RunFolder&&) noexcept = default;
 RunFolder& RunFolder::operator=(RunFolder&&) noexcept = default;
 RunFolder::~RunFolder() = default;
 
-RunFolder::RunFolder(const std::string& path) : path_(path) {
-  checked("make " + path, [&] { fs::create_directories(fs::path(path) / "checkpoints"); });
-  files_ = std::make_unique<Files>(path);
-  // Two processes on one run would spoil each other's files; the lock ends with the process.
-  COSS_CHECK(flock(files_->log.descriptor(), LOCK_EX | LOCK_NB) == 0,
-             fmt::format("{} is in use by another process", path));
+RunFolder::RunFolder(const std::string& path, std::unique_ptr<Files> files) : path_(path), files_(std::move(files)) {
+  files_->log = std::make_unique<LineFile>(path + "/" + kLog);
+  files_->metrics = std::make_unique<LineFile>(path + "/" + kMetrics);
+  files_->events = std::make_unique<EventFile>(path);
 }
 
-RunFolder RunFolder::create(const std::string& path, const Config& config) {
+bool RunFolder::holds_run(const std::string& path) {
   std::error_code ignored;
-  COSS_CHECK(!fs::exists(path + "/config.json", ignored),
+  return fs::exists(path + "/" + kConfig, ignored);
+}
+
+void RunFolder::keep() {
+  if (files_->made) files_->made->keep();
+}
+
+bool RunFolder::is_kept() const { return !files_->made || files_->made->kept(); }
+
+RunFolder RunFolder::create(const std::string& path, const Config& config) {
+  COSS_CHECK(!holds_run(path),
              fmt::format("{} holds a run already: continue it with --resume, or choose another --out", path));
-  const bool used = fs::exists(path, ignored) && (!fs::is_directory(path, ignored) || !fs::is_empty(path, ignored));
-  COSS_CHECK(!used, fmt::format("{} exists and is no empty folder: choose another --out", path));
-  RunFolder folder(path);
-  write_file_atomically(path + "/config.json", to_json(config));
-  return folder;
+  checked("clear " + path, [&] { clear_dead_start(path); });
+  auto files = std::make_unique<Files>();
+  files->made = std::make_unique<NewFolder>(path, kLog);
+  const std::string aside = files->made->aside().string();
+  checked("make " + path, [&] { fs::create_directory(aside + "/" + kCheckpoints); });
+  write_file_atomically(aside + "/" + kMetrics, "");
+  write_file_atomically(aside + "/" + kConfig, to_json(config));
+  files->made->appear();
+  return RunFolder(path, std::move(files));
 }
 
 RunFolder RunFolder::resume(const std::string& path, const Config& config) {
-  std::error_code ignored;
-  COSS_CHECK(fs::exists(path + "/config.json", ignored),
-             fmt::format("{} holds no run to resume: start one without --resume", path));
-  const std::vector<std::string> changed = differences(load_config(path + "/config.json", {}), config);
+  COSS_CHECK(holds_run(path), fmt::format("{} holds no run to resume: start one without --resume", path));
+  const std::vector<std::string> changed = differences(load_config(path + "/" + kConfig, {}), config);
   COSS_CHECK(changed.empty(), fmt::format("{} cannot be resumed with a different recipe; changed:\n  {}", path,
                                           fmt::join(changed, "\n  ")));
-  return RunFolder(path);
+  auto files = std::make_unique<Files>();
+  files->lock = FileLock(path + "/" + kLog, /*make=*/true);
+  COSS_CHECK(files->lock.held(), fmt::format("{} is in use by another process", path));
+  checked("continue " + path, [&] {
+    fs::create_directory(path + "/" + kCheckpoints);
+    const bool anew = complete_checkpoints(path).empty();
+    std::vector<fs::path> useless;
+    for (const auto& entry : fs::directory_iterator(path)) {
+      const std::string name = entry.path().filename();
+      if (!entry.is_regular_file()) continue;
+      if (is_remains(name) || (anew && (name == kMetrics || name.starts_with(kEvents))))
+        useless.push_back(entry.path());
+    }
+    for (const fs::path& file : useless) fs::remove(file);
+  });
+  return RunFolder(path, std::move(files));
 }
 
 void RunFolder::log(const std::string& line) {
-  files_->log.write(fmt::format("{:%Y-%m-%d %H:%M:%S} {}", fmt::localtime(std::time(nullptr)), line));
+  files_->log->write(fmt::format("{:%Y-%m-%d %H:%M:%S} {}", fmt::localtime(std::time(nullptr)), line));
 }
 
 void RunFolder::metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values) {
@@ -136,14 +186,14 @@ void RunFolder::metrics(int64_t step, const std::vector<std::pair<std::string, d
   for (const auto& [name, value] : values) {
     line +=
         fmt::format(", {}: {}", nlohmann::json(name).dump(), std::isfinite(value) ? fmt::format("{}", value) : "null");
-    files_->events.scalar(name, step, value);
+    files_->events->scalar(name, step, value);
   }
   files_->metrics->write(line + "}");
-  files_->events.flush();
+  files_->events->flush();
 }
 
 void RunFolder::truncate_metrics(int64_t step) {
-  const std::string file = path_ + "/metrics.jsonl";
+  const std::string file = path_ + "/" + kMetrics;
   std::string kept, line;
   std::ifstream stream(file);
   while (std::getline(stream, line)) {
@@ -156,7 +206,7 @@ void RunFolder::truncate_metrics(int64_t step) {
 }
 
 std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(const std::string&)>& write) {
-  const fs::path folder = fs::path(path_) / "checkpoints", target = folder / checkpoint_name(step);
+  const fs::path folder = path_ + "/" + kCheckpoints, target = folder / checkpoint_name(step);
   // Training is deterministic: what would be written is what is there.
   if (fs::exists(target / kMark)) return target.string();
   const fs::path aside = folder / fmt::format("{}{:08}", kTemporary, step);
@@ -176,18 +226,12 @@ std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(c
       throw;
     }
   });
+  keep();
   return target.string();
 }
 
 std::vector<Checkpoint> RunFolder::checkpoints() const {
-  return checked("read " + path_ + "/checkpoints", [&] {
-    std::vector<Checkpoint> found;
-    for (const auto& entry : fs::directory_iterator(fs::path(path_) / "checkpoints"))
-      if (const auto step = step_of(entry.path().filename()); step && fs::exists(entry.path() / kMark))
-        found.push_back({*step, entry.path().string()});
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
-    return found;
-  });
+  return checked("read the checkpoints of " + path_, [&] { return complete_checkpoints(path_); });
 }
 
 std::optional<Checkpoint> RunFolder::last_checkpoint() const {
@@ -199,7 +243,7 @@ void RunFolder::prune(int64_t keep) {
   std::vector<Checkpoint> all = checkpoints();
   checked("remove old checkpoints of " + path_, [&] {
     std::vector<fs::path> broken;
-    for (const auto& entry : fs::directory_iterator(fs::path(path_) / "checkpoints")) {
+    for (const auto& entry : fs::directory_iterator(path_ + "/" + kCheckpoints)) {
       const std::string name = entry.path().filename();
       if (name.starts_with(kTemporary) || (step_of(name) && !fs::exists(entry.path() / kMark)))
         broken.push_back(entry.path());

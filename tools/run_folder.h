@@ -1,9 +1,10 @@
-// RunFolder: what a training run leaves on disk, and the rules that keep it whole: nothing is overwritten silently, and
-// a checkpoint either carries its mark of completeness or does not count.
+// RunFolder: what a training run leaves on disk, and the rules that keep it whole: nothing is overwritten silently, the
+// folder appears with all that resuming needs and goes again if the start fails, and a checkpoint either carries its
+// mark of completeness or does not count.
 //
-//   config.json     the resolved recipe                checkpoints/step_00001234/   one folder each, the mark
-//   `complete` log.txt         what was printed, with times       metrics.jsonl                one object per logged
-//   step events.out.…    the same for TensorBoard
+//   config.json     the resolved recipe               checkpoints/step_00001234/   one folder each, the mark `complete`
+//   log.txt         what was printed, with times      metrics.jsonl                one object per logged step
+//   events.out.…    the same for TensorBoard
 #pragma once
 #include <functional>
 #include <memory>
@@ -23,10 +24,13 @@ struct Checkpoint {
 
 class RunFolder {
  public:
-  // Throws Error when `path` holds a run already.
+  static bool holds_run(const std::string& path);
+  // A new run, in a folder that does not exist, is empty, or holds what a start left that was killed. The folder is
+  // removed with this object unless keep() was called or a checkpoint written. Throws Error when `path` holds a run
+  // already or anything else.
   static RunFolder create(const std::string& path, const Config& config);
   // Throws Error when `path` holds no run, or one of a recipe that differs in what is computed (the differences
-  // listed).
+  // listed). A run without a checkpoint starts anew: its metrics are removed.
   static RunFolder resume(const std::string& path, const Config& config);
 
   RunFolder(RunFolder&&) noexcept;
@@ -34,6 +38,9 @@ class RunFolder {
   ~RunFolder();
 
   const std::string& path() const { return path_; }
+  // From now on there is something to continue.
+  void keep();
+  bool is_kept() const;
 
   // One line with the time in front, to log.txt.
   void log(const std::string& line);
@@ -51,9 +58,9 @@ class RunFolder {
   void prune(int64_t keep);
 
  private:
-  explicit RunFolder(const std::string& path);
-
   struct Files;
+  RunFolder(const std::string& path, std::unique_ptr<Files> files);
+
   std::string path_;
   std::unique_ptr<Files> files_;
 };

@@ -9,6 +9,7 @@
 #include "formats/atomic_file.h"
 #include "tools/command.h"
 #include "tools/commands.h"
+#include "tools/outputs.h"
 #include "tools/signals.h"
 #include "tools/trainer.h"
 
@@ -18,7 +19,7 @@ namespace {
 struct TrainOptions {
   std::string recipe, out, trace;
   std::vector<std::string> overrides;
-  bool resume = false, dry_run = false, json = false;
+  bool resume = false, dry_run = false, json = false, force = false;
   std::string dtype, device;
   int threads = -1;
   int64_t batch = 0;
@@ -54,38 +55,69 @@ void rehearse(const Config& config, Device device, std::FILE* screen) {
     fmt::print(stderr, "coss: this machine does not have the memory: lower train.batch, or raise train.accumulate\n");
 }
 
+// The trace must not come into the run folder, whose files are the run's.
+void check_trace(const TrainOptions& options, const Config& config) {
+  check_output(
+      options.trace,
+      {options.recipe, config.data.path, config.teacher.weights, config.student.weights, config.neighbours.file},
+      options.force);
+  const auto place = [](const std::string& path) { return std::filesystem::weakly_canonical(path); };
+  const std::filesystem::path relative = place(options.trace).lexically_relative(place(options.out));
+  COSS_CHECK(options.out.empty() || relative.empty() || *relative.begin() == "..",
+             fmt::format("{} is in the run folder: write the trace elsewhere", options.trace));
+}
+
+// A run that is stopped before its first step is continued like any other if it is worth it, else it leaves nothing.
+TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, const std::string& resume_command) {
+  try {
+    return trainer.run(folder, progress);
+  } catch (const Interrupted&) {
+    if (!folder.is_kept()) throw;
+    TrainResult result;
+    result.interrupted = true;
+    return result;
+  } catch (const Error& error) {
+    if (!folder.is_kept() || trainer.steps() > 0 || folder.last_checkpoint()) throw;
+    throw Error(fmt::format("{}\n{} is kept. When the cause is removed, continue with: {}", error.what(), folder.path(),
+                            resume_command));
+  }
+}
+
 void run_train(const TrainOptions& options) {
   Config config = load_config(options.recipe, all_overrides(options));
   settle_normalisation(config);
   const Device device = resolve_device(config.device);
   config.device = name_of(device);
   // A run keeps the dtype that it was started with, on whatever machine it is continued.
-  const std::string earlier = options.out + "/config.json";
-  if (options.resume && config.dtype == "auto" && std::filesystem::exists(earlier))
-    config.dtype = load_config(earlier, {}).dtype;
+  const bool continues = options.resume && RunFolder::holds_run(options.out);
+  if (continues && config.dtype == "auto") config.dtype = load_config(options.out + "/config.json", {}).dtype;
   config.dtype = dtype_name(resolve_dtype(config.dtype, device));
   prepare_device(device, parse_dtype(config.dtype), config.tf32, config.threads);
   std::FILE* screen = options.json ? stderr : stdout;
   fmt::print(screen, "{}\n", to_json(config));
-  if (!options.trace.empty()) start_trace(device);
+  if (!options.trace.empty()) {
+    check_trace(options, config);
+    start_trace(device);
+  }
 
   const SignalScope signals;
   if (options.dry_run) return rehearse(config, device, screen);
   Trainer trainer(config, device);
   fmt::print(screen, "{}\n", trainer.summary());
   COSS_CHECK(!options.out.empty(), "coss train: --out DIR is missing: the folder for the run");
-  RunFolder folder = options.resume ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);
+  RunFolder folder = continues ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);
+  if (options.resume && !continues) fmt::print(screen, "{} holds no run yet: a new one starts\n", options.out);
   folder.log(trainer.summary());
   Progress progress(screen);
-  const TrainResult result = trainer.run(folder, progress);
+  const std::string resume_command = fmt::format("coss train {0}/config.json --out {0} --resume", options.out);
+  const TrainResult result = run_in(folder, trainer, progress, resume_command);
   progress.finish();
   if (!options.trace.empty()) {
     write_file_atomically(options.trace, trace_json());
     fmt::print(screen, "{}", trace_summary());
   }
   if (result.interrupted) {
-    fmt::print(stderr, "coss: stopped at step {0}; go on with: coss train {1}/config.json --out {1} --resume\n",
-               result.steps, options.out);
+    fmt::print(stderr, "coss: stopped at step {}; go on with: {}\n", result.steps, resume_command);
     throw Exit{interrupt_exit_code()};
   }
   if (options.json) {
@@ -108,11 +140,14 @@ void add_train(CLI::App& program) {
   auto options = std::make_shared<TrainOptions>();
   command.add_option("recipe", options->recipe, "the recipe, JSON with comments")->required()->type_name("RECIPE.json");
   command.add_option("overrides", options->overrides, "values that replace the recipe's: key.sub=value");
-  command.add_option("--out", options->out, "folder for the run; must not hold one yet")->type_name("DIR");
-  command.add_flag("--resume", options->resume, "continue the run in --out from its last complete checkpoint");
+  command.add_option("--out", options->out, "folder for the run; must not hold one yet, or see --resume")
+      ->type_name("DIR");
+  command.add_flag("--resume", options->resume,
+                   "continue the run in --out from its last complete checkpoint; start it if there is none");
   command.add_flag("--dry-run", options->dry_run,
                    "print the resolved recipe, check data, weights and one step, write nothing");
   command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
+  add_force(command, options->force);
   command.add_flag("--json", options->json, "print one JSON object on stdout, everything else on stderr");
   command.add_option("--dtype", options->dtype, "short for dtype=: auto, fp32, bf16 or fp16");
   command.add_option("--device", options->device, "short for device=: auto, cpu or cuda");

@@ -161,6 +161,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   if (!sampler_) {
     const std::string file = folder.path() + "/neighbours.npy";
     if (!std::filesystem::exists(file)) mine_neighbours(file, progress);
+    folder.keep();
     make_sampler(file);
   }
   if (const auto checkpoint = folder.last_checkpoint()) {
@@ -175,6 +176,11 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   loading.workers = config_.data.workers;
   loading.log = [&](const std::string& line) { folder.log(line); };
   const int64_t per_step = config_.train.accumulate;
+  struct LoaderScope {  // its threads write to the folder's log, so they end before the folder does
+    std::unique_ptr<Loader>& loader;
+    ~LoaderScope() { loader.reset(); }
+  };
+  const LoaderScope scope{loader_};
   loader_ = std::make_unique<Loader>(*train_set_, *sampler_, loading);
   const int64_t first_batch = step_->updates() * per_step;
   loader_->start(first_batch / batches_per_epoch_, first_batch % batches_per_epoch_);
@@ -188,6 +194,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
     }
     const double rate = learning_rate(config_.schedule, step_->updates(), steps_per_epoch_, total_steps_);
     step_->update(rate);
+    folder.keep();
 
     const int64_t done = step_->updates();
     if (is_due(done, config_.log.every_steps) || done == total_steps_) report(folder, progress, rate);
@@ -201,6 +208,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
     if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
   }
 
+  if (step_->updates() == 0) stop_if_interrupted();  // there is nothing to keep
   TrainResult result;
   result.steps = step_->updates();
   result.interrupted = result.steps < total_steps_;
@@ -214,7 +222,6 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   result.seconds = now() - window_->run_begin;
   result.images_per_second = double(window_->run_images) / std::max(result.seconds, 1e-9);
   result.last = last_;
-  loader_->stop();
   return result;
 }
 

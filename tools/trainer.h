@@ -41,9 +41,11 @@ class Trainer {
   // that parameters and step take. Throws Error on whatever cannot run.
   size_t rehearse();
 
-  // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Throws
-  // Error when the loss stops being finite, naming the step and the last good checkpoint.
+  // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Keeps the
+  // folder once neighbours are mined or a step is done. Throws Error when the loss stops being finite, naming the step
+  // and the last good checkpoint; Interrupted when a signal comes before the first step.
   TrainResult run(RunFolder& folder, Progress& progress);
+  int64_t steps() const { return step_->updates(); }
 
  private:
   void count_steps();

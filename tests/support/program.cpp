@@ -20,10 +20,10 @@ void write_file(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size()));
 }
 
-Outcome run_program(const std::string& arguments) {
+Outcome run_program(const std::string& arguments, const std::string& prefix) {
   const std::string folder = scratch_folder();
   const std::string command =
-      std::string("'") + COSS_PROGRAM + "' " + arguments + " >'" + folder + "/out' 2>'" + folder + "/err' </dev/null";
+      prefix + " '" + COSS_PROGRAM + "' " + arguments + " >'" + folder + "/out' 2>'" + folder + "/err' </dev/null";
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder + "/out"), read_file(folder + "/err")};
 }

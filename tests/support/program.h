@@ -9,8 +9,8 @@ struct Outcome {
   std::string out, err;
 };
 
-// `arguments` go through the shell.
-Outcome run_program(const std::string& arguments);
+// `arguments` go through the shell; `prefix` is a command that runs the program, such as "timeout 1".
+Outcome run_program(const std::string& arguments, const std::string& prefix = "");
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& bytes);

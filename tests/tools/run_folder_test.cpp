@@ -41,7 +41,7 @@ std::string complaint(const std::function<void()>& action) {
 
 TEST(RunFolder, IsNeverOverwrittenSilently) {
   const std::string path = test::scratch_folder() + "/run";
-  { RunFolder::create(path, some_config()); }
+  { RunFolder::create(path, some_config()).keep(); }
   EXPECT_NE(complaint([&] { RunFolder::create(path, some_config()); }).find("--resume"), std::string::npos);
   const std::string other = test::scratch_folder();
   write_text(other + "/thesis.txt", "mine");
@@ -54,7 +54,7 @@ TEST(RunFolder, ResumesOnlyTheSameRecipe) {
   const std::string path = test::scratch_folder() + "/run";
   Config config = some_config();
   EXPECT_NE(complaint([&] { RunFolder::resume(path, config); }).find("no run to resume"), std::string::npos);
-  { RunFolder::create(path, config); }
+  { RunFolder::create(path, config).keep(); }
   config.log.every_steps = 1;
   { EXPECT_NO_THROW(RunFolder::resume(path, config)); }
   config.schedule.base = 0.5;

@@ -23,8 +23,8 @@ int train_with_interruptions(const Config& config, const std::string& name, std:
   for (int attempt = 0; attempt < 50; ++attempt) {
     const SignalScope signals;
     Trainer trainer(config, Device::cpu);
-    RunFolder run = attempt ? RunFolder::resume(small_training().place(name), config)
-                            : RunFolder::create(small_training().place(name), config);
+    const std::string place = small_training().place(name);
+    RunFolder run = RunFolder::holds_run(place) ? RunFolder::resume(place, config) : RunFolder::create(place, config);
     Progress progress(stderr);
     const std::jthread killer([&] {
       std::this_thread::sleep_for(delay * (attempt + 1));
