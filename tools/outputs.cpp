@@ -1,4 +1,4 @@
-// Questions to the file system, and the sentences that answer them.
+// The checks of an output's place, each with its own message.
 #include "tools/outputs.h"
 
 #include <fmt/format.h>

@@ -163,7 +163,7 @@ TEST(Faults, B5StoppedWhileMiningLeavesNothing) {
   const Config config = small_training().recipe({"neighbours.nearest=1", "neighbours.pool=2"});
   for (const bool mined : {false, true}) {
     const SignalScope signals;
-    Trainer trainer(config);
+    Trainer trainer(config, Device::cpu);
     RunFolder made = RunFolder::create(run, config);
     if (mined) fs::copy_file(straight().run + "/neighbours.npy", run + "/neighbours.npy");
     if (mined) made.keep();  // what the trainer does after the mining
@@ -183,7 +183,7 @@ TEST(Faults, B5MinedNeighboursOutliveAFailedStart) {
   const SignalScope signals;
   Progress progress(stderr);
   {
-    Trainer trainer(config);
+    Trainer trainer(config, Device::cpu);
     RunFolder made = RunFolder::create(run, config);
     fs::remove(run + "/checkpoints");
     write_file(run + "/checkpoints", "in the way, as the first look for a checkpoint finds");
@@ -193,7 +193,7 @@ TEST(Faults, B5MinedNeighboursOutliveAFailedStart) {
   fs::remove(run + "/checkpoints");
   const auto mined = fs::last_write_time(neighbours);
   RunFolder resumed = RunFolder::resume(run, config);
-  EXPECT_EQ(Trainer(config).run(resumed, progress).steps, 1);
+  EXPECT_EQ(Trainer(config, Device::cpu).run(resumed, progress).steps, 1);
   EXPECT_EQ(fs::last_write_time(neighbours), mined);
 }
 
