@@ -11,6 +11,12 @@
 
 namespace coss {
 
+// What a resumed run needs beside the parameters, by name.
+struct StateTensor {
+  std::string name;
+  Tensor tensor;
+};
+
 // How a parameter is laid out in PyTorch's files: plain as here; conv (K,R,S,C) <-> OIHW; depthwise (R,S,C) <->
 // (C,1,R,S); pointwise (O,I) <-> (O,I,1,1), a 1x1 convolution that is a linear layer here; leading (…) <->
 // (1,…), with ones in front up to three dimensions; transposed (O,I) <-> (I,O).

@@ -1,7 +1,7 @@
 // AT: the loss of one stage as one operation.
 #include "losses/at.h"
 
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 

@@ -3,7 +3,7 @@
 // differences, summed over stages. As in the paper's code and RepDistiller, whose weight is 1000; the paper's equation
 // has the length of the difference instead.
 #pragma once
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 
 namespace coss {
 

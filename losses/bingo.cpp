@@ -2,7 +2,7 @@
 #include "losses/bingo.h"
 
 #include "autograd/ops.h"
-#include "losses/scheduled.h"
+#include "losses/frame/scheduled.h"
 
 namespace coss {
 

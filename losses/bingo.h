@@ -14,8 +14,8 @@
 #pragma once
 #include <memory>
 
-#include "losses/heads.h"
-#include "losses/queue.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/queue.h"
 
 namespace coss {
 

@@ -5,8 +5,8 @@
 
 #include "autograd/ops.h"
 #include "losses/coss.h"
-#include "losses/fused.h"
-#include "losses/scheduled.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/scheduled.h"
 
 namespace coss {
 

@@ -10,8 +10,8 @@
 #pragma once
 #include <memory>
 
-#include "losses/heads.h"
-#include "losses/momentum.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/momentum.h"
 
 namespace coss {
 

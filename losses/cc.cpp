@@ -2,7 +2,7 @@
 #include "losses/cc.h"
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 

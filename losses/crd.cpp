@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
-#include "losses/queue.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/queue.h"
 
 namespace coss {
 

@@ -1,7 +1,7 @@
 // DINO's cross-entropy over feature dimensions: one kernel.
 #include "losses/dino.h"
 
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 

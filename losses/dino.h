@@ -2,7 +2,7 @@
 // loss. The feature dimensions are the classes: mean over rows of -sum softmax(t / 0.07) log softmax(s / 0.1), of raw
 // features, without centring and without an averaged network. Nothing differs from that code.
 #pragma once
-#include "losses/feature_method.h"
+#include "losses/frame/feature_method.h"
 
 namespace coss {
 

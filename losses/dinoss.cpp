@@ -3,7 +3,7 @@
 
 #include "autograd/ops.h"
 #include "losses/dino.h"
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 

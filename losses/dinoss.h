@@ -2,7 +2,7 @@
 // matrices, where the images of the batch are the classes of each feature dimension: space similarity by softmax.
 // Nothing differs from that code.
 #pragma once
-#include "losses/feature_method.h"
+#include "losses/frame/feature_method.h"
 
 namespace coss {
 

@@ -5,7 +5,7 @@
 // This is the paper's form. The CoSS code differs from it by mistake: it passes the teacher as the student, so that the
 // temperatures are exchanged, and takes a second softmax of the transposed matrices for the columns.
 #pragma once
-#include "losses/feature_method.h"
+#include "losses/frame/feature_method.h"
 
 namespace coss {
 

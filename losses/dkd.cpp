@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
-#include "losses/logits.h"
-#include "losses/scheduled.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/logits.h"
+#include "losses/frame/scheduled.h"
 
 namespace coss {
 

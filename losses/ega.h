@@ -17,7 +17,7 @@
 #include <memory>
 
 #include "layers/linear.h"
-#include "losses/heads.h"
+#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {

@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "layers/conv_norm.h"
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 #include "losses/nce.h"
 
 namespace coss {

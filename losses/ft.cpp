@@ -5,8 +5,8 @@
 
 #include "autograd/ops.h"
 #include "losses/fitnet.h"
-#include "losses/fused.h"
-#include "losses/heads.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/heads.h"
 
 namespace coss {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "layers/conv.h"
 #include "layers/conv_norm.h"
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 
 namespace coss {
 

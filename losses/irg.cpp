@@ -2,9 +2,9 @@
 #include "losses/irg.h"
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
-#include "losses/heads.h"
-#include "losses/relations.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/relations.h"
 
 namespace coss {
 

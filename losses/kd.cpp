@@ -2,8 +2,8 @@
 #include "losses/kd.h"
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
-#include "losses/logits.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/logits.h"
 
 namespace coss {
 

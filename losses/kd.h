@@ -7,7 +7,7 @@
 #pragma once
 #include <memory>
 
-#include "losses/embedded_pair.h"
+#include "losses/frame/embedded_pair.h"
 
 namespace coss {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/optimizer.h"
+#include "layers/params.h"
 #include "models/network.h"
 
 namespace coss {
@@ -107,6 +107,7 @@ struct MethodInfo {
 };
 
 const std::vector<MethodInfo>& methods();
+bool is_method(const std::string& name);
 // Throws Error that names the nearest known method.
 const MethodInfo& find_method(const std::string& name);
 

@@ -11,9 +11,9 @@
 #pragma once
 #include <memory>
 
-#include "losses/heads.h"
-#include "losses/momentum.h"
-#include "losses/queue.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/momentum.h"
+#include "losses/frame/queue.h"
 
 namespace coss {
 

@@ -2,7 +2,7 @@
 #include "losses/nce.h"
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 LossTerms nce_loss(float temperature, const Var& student, const Tensor& teacher, const Tensor& labels) {

@@ -7,7 +7,7 @@
 // on its features, not on its embedding, so that the trained network is complete without it. The program divides 0 by 0
 // where a batch has one class only; here the mean over no images is 0.
 #pragma once
-#include "losses/embedded_pair.h"
+#include "losses/frame/embedded_pair.h"
 
 namespace coss {
 

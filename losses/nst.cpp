@@ -1,7 +1,7 @@
 // NST: the loss of one stage as one operation.
 #include "losses/nst.h"
 
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 

@@ -3,7 +3,7 @@
 // two distributions whose maximum mean discrepancy is the loss; mean over images, summed over stages. As in
 // RepDistiller (weight 50), which has all three terms of the discrepancy; no tensor of channels x channels x positions.
 #pragma once
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 
 namespace coss {
 

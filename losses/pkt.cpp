@@ -2,8 +2,8 @@
 #include "losses/pkt.h"
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
-#include "losses/relations.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/relations.h"
 
 namespace coss {
 

@@ -5,7 +5,7 @@
 #pragma once
 #include <memory>
 
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 
 namespace coss {
 

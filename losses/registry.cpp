@@ -355,6 +355,10 @@ const std::vector<MethodInfo>& methods() {
   return table;
 }
 
+bool is_method(const std::string& name) {
+  return std::any_of(methods().begin(), methods().end(), [&](const MethodInfo& method) { return name == method.name; });
+}
+
 const MethodInfo& find_method(const std::string& name) {
   std::vector<std::string> known;
   for (const MethodInfo& method : methods()) {

@@ -9,8 +9,8 @@
 #include <memory>
 #include <optional>
 
-#include "losses/heads.h"
-#include "losses/queue.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/queue.h"
 
 namespace coss {
 

@@ -7,7 +7,7 @@
 #pragma once
 #include <memory>
 
-#include "losses/heads.h"
+#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {

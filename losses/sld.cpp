@@ -1,8 +1,8 @@
 // SLD: the divergence of KD alone.
 #include "losses/sld.h"
 
+#include "losses/frame/logits.h"
 #include "losses/kd.h"
-#include "losses/logits.h"
 
 namespace coss {
 

@@ -2,8 +2,8 @@
 #include "losses/smd.h"
 
 #include "autograd/ops.h"
-#include "losses/fused.h"
-#include "losses/scheduled.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/scheduled.h"
 
 namespace coss {
 LossTerms smd_loss(float temperature, const Tensor& cosine_weight, const Var& student, const Tensor& teacher) {

@@ -2,7 +2,7 @@
 // the last stage, its rows of unit length; the sum of (G_s - G_t)^2 over N^2. As in RepDistiller, whose weight is 3000;
 // the widths of the maps may differ. A network without maps (a transformer) gives its pooled features.
 #pragma once
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 
 namespace coss {
 

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "losses/fused.h"
+#include "losses/frame/fused.h"
 
 namespace coss {
 namespace {

@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "layers/linear.h"
-#include "losses/map_method.h"
+#include "losses/frame/map_method.h"
 
 namespace coss {
 

@@ -20,7 +20,9 @@ LIBRARY = ["conv2d_forward, conv2d_bias_act, conv2d_dgrad, conv2d_wgrad (dense o
 
 def written():
     names = set()
-    for path in sorted((ROOT / "engine/cuda").glob("*.cu")) + sorted((ROOT / "engine/cuda").glob("*.h")):
+    for path in sorted((ROOT / "engine/cuda").glob("*.cu")) + sorted((ROOT / "engine/cuda").glob("*.h")) + sorted(
+        (ROOT / "engine/cuda/library").glob("*.cu")
+    ):
         names.update(KERNEL.findall(path.read_text(encoding="utf-8")))
     return names
 

@@ -81,7 +81,7 @@ if [ "$what" != tests ]; then
   pair() {
     local name=$1
     shift
-    if python3 tools/bench_pytorch.py --device cuda --coss "$coss" --rounds 3 --steps 20 --json "$@" \
+    if python3 tools/bench/bench_pytorch.py --device cuda --coss "$coss" --rounds 3 --steps 20 --json "$@" \
       >"$out/$name.json" 2>"$out/$name.err"; then
       summary "$(python3 - "$name" "$out/$name.json" <<'PY'
 import json, sys
@@ -109,7 +109,7 @@ PY
   pair r56_r20_compiled --teacher resnet56_cifar --student resnet20_cifar --size 32 --batch 256 --dtype bf16 --compile
   images=${COSS_SHARED:-../shared}/data/imagenette
   if [ -d "$images" ]; then pair feeding --data "$images" --workers "$(nproc)" --batch 256; fi
-  check losses_speed python3 tools/bench_pytorch.py losses --device cuda --coss "$coss"
+  check losses_speed python3 tools/bench/bench_pytorch.py losses --device cuda --coss "$coss"
   cat "$out/losses_speed.log" >>"$out/summary.txt"
   "$coss" bench mining --rows 1281167 --width 2048 --k 384 --device cuda --json >"$out/mining.json" 2>"$out/mining.err" &&
     summary "mining $(cat "$out/mining.json")"

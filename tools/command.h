@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "engine/types.h"
+#include "engine/choice.h"
 
 namespace coss {
 
@@ -19,22 +19,13 @@ struct CommonOptions {
   Device place() const;
 };
 
-// auto: the GPU if one can be used, else the processor.
-Device resolve_device(const std::string& name);
-
-// auto: bf16 where the device has instructions for it, in which it trains fastest, else fp32.
-DType resolve_dtype(const std::string& name, Device device);
-// As options and recipes have it: "fp32", "bf16", "fp16".
-std::string dtype_name(DType dtype);
-
 // --dtype --tf32 --device --threads --batch --json. The options must live until the program has run.
 void add_common(CLI::App& command, CommonOptions& options);
 // --json alone, for commands that compute nothing.
 void add_json(CLI::App& command, CommonOptions& options);
-// Sets up what a command computes with: threads, TF32, and checks that the device can be used and computes in this
-// dtype.
-void prepare_device(Device device, DType dtype, bool tf32, int threads);
-// The same from common options. Call it first in a command's callback.
+// --force, for every command that writes what the user names; see check_output() in formats/outputs.h.
+void add_force(CLI::App& command, bool& force);
+// prepare_device() from common options. Call it first in a command's callback.
 void apply(const CommonOptions& options);
 
 // The last paragraph of a command's help.

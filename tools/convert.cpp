@@ -7,15 +7,15 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/check.h"
+#include "evaluation/network_finder.h"
 #include "formats/detectron_writer.h"
+#include "formats/outputs.h"
 #include "formats/torch_writer.h"
 #include "formats/weight_numbers.h"
 #include "formats/weights.h"
 #include "tools/command.h"
 #include "tools/commands.h"
-#include "tools/network_finder.h"
 #include "tools/onnx_export.h"
-#include "tools/outputs.h"
 
 namespace coss {
 

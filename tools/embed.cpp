@@ -3,11 +3,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "evaluation/signals.h"
 #include "formats/npy.h"
+#include "formats/outputs.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
-#include "tools/outputs.h"
-#include "tools/signals.h"
 
 namespace coss {
 namespace {

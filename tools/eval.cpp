@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "data/subset.h"
+#include "evaluation/knn.h"
+#include "evaluation/linear_probe.h"
+#include "evaluation/ranks.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
-#include "tools/knn.h"
-#include "tools/linear_probe.h"
-#include "tools/ranks.h"
 
 namespace coss {
 namespace {

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
+#include "evaluation/features.h"
+#include "evaluation/loaded_network.h"
 #include "tools/command.h"
-#include "tools/features.h"
-#include "tools/loaded_network.h"
 
 namespace coss {
 

@@ -5,11 +5,11 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "evaluation/neighbours.h"
+#include "evaluation/signals.h"
+#include "formats/outputs.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
-#include "tools/neighbours.h"
-#include "tools/outputs.h"
-#include "tools/signals.h"
 
 namespace coss {
 namespace {

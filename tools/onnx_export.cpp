@@ -2,8 +2,8 @@
 #include "tools/onnx_export.h"
 
 #include "engine/kernels.h"
+#include "evaluation/loaded_network.h"
 #include "formats/onnx_writer.h"
-#include "tools/loaded_network.h"
 
 namespace coss {
 

@@ -3,7 +3,7 @@
 #include <map>
 #include <string>
 
-#include "tools/network_finder.h"
+#include "evaluation/network_finder.h"
 
 namespace coss {
 

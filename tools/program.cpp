@@ -7,14 +7,18 @@
 #include "engine/context.h"
 #include "engine/kernels.h"
 #include "engine/text.h"
+#include "evaluation/signals.h"
 #include "tools/command.h"
 #include "tools/commands.h"
-#include "tools/signals.h"
 
 namespace coss {
 
 void add_json(CLI::App& command, CommonOptions& options) {
   command.add_flag("--json", options.json, "Print one JSON object on stdout and nothing else there");
+}
+
+void add_force(CLI::App& command, bool& force) {
+  command.add_flag("--force", force, "Replace an output that exists; an input or a run is never replaced");
 }
 
 void add_common(CLI::App& command, CommonOptions& options) {
@@ -35,33 +39,9 @@ void add_common(CLI::App& command, CommonOptions& options) {
   add_json(command, options);
 }
 
-Device resolve_device(const std::string& name) {
-  if (name != "auto") return parse_device(name);
-  return is_usable(Device::cuda) ? Device::cuda : Device::cpu;
-}
-
-DType resolve_dtype(const std::string& name, Device device) {
-  if (name != "auto") return parse_dtype(name);
-  DeviceInfo info;
-  kernels(device).probe(info);
-  return std::count(info.fast.begin(), info.fast.end(), DType::bf16) > 0 ? DType::bf16 : DType::f32;
-}
-
-std::string dtype_name(DType dtype) {
-  return dtype == DType::f32 ? "fp32" : dtype == DType::f16 ? "fp16" : name_of(dtype);
-}
-
 Device CommonOptions::place() const { return resolve_device(device); }
 
 DType CommonOptions::compute() const { return resolve_dtype(dtype == "auto" && !trains ? "fp32" : dtype, place()); }
-
-void prepare_device(Device device, DType dtype, bool tf32, int threads) {
-  set_threads(threads);
-  require(device);
-  COSS_CHECK(device == Device::cuda || dtype != DType::f16, "fp16 is for GPUs: use bf16, or --device cuda");
-  COSS_CHECK(device == Device::cuda || !tf32, "TF32 is for GPUs: leave it out, or use --device cuda");
-  context(device).set_allow_tf32(tf32);
-}
 
 void apply(const CommonOptions& options) {
   prepare_device(options.place(), options.compute(), options.tf32, options.threads);

@@ -6,12 +6,13 @@
 
 #include "engine/kernels.h"
 #include "engine/trace.h"
+#include "evaluation/signals.h"
 #include "formats/atomic_file.h"
+#include "formats/outputs.h"
 #include "tools/command.h"
 #include "tools/commands.h"
-#include "tools/outputs.h"
-#include "tools/signals.h"
-#include "tools/trainer.h"
+#include "training/recipe.h"
+#include "training/trainer.h"
 
 namespace coss {
 namespace {

@@ -1,8 +1,9 @@
 // CRD's contrast with memory banks, in one pass: the loss of a draw depends on its own product only, so its part of the
 // value and of both gradients is added while its two rows of the banks are still in the cache.
+#include "engine/math/bank.h"
+
 #include <utility>
 
-#include "engine/bank_math.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/simd.h"

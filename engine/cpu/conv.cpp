@@ -5,9 +5,9 @@
 
 #include "engine/cpu/activation.h"
 #include "engine/cpu/depthwise.h"
-#include "engine/cpu/onednn.h"
+#include "engine/cpu/library/onednn.h"
+#include "engine/cpu/library/widen.h"
 #include "engine/cpu/parallel.h"
-#include "engine/cpu/widen.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {

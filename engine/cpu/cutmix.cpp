@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "engine/cpu/parallel.h"
-#include "engine/cutmix_box.h"
 #include "engine/kernels.h"
+#include "engine/math/cutmix_box.h"
 
 namespace coss::cpu {
 

@@ -1,6 +1,6 @@
 // Matrix product through oneDNN's matmul: transposes are strides, bias and activation are fused, beta is a post-op.
-#include "engine/cpu/onednn.h"
-#include "engine/cpu/widen.h"
+#include "engine/cpu/library/onednn.h"
+#include "engine/cpu/library/widen.h"
 #include "engine/kernels.h"
 
 namespace coss::cpu {

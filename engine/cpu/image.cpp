@@ -1,5 +1,7 @@
 // Augmentation: output images of a batch from decoded pixels, one image per thread at a time. What happens to a pixel
 // is image_math.h; a pixel in flight is one 32-bit word, so every operation is a loop without shuffles.
+#include "engine/math/image.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -7,7 +9,6 @@
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/simd.h"
 #include "engine/dispatch.h"
-#include "engine/image_math.h"
 #include "engine/kernels.h"
 
 #ifdef __SSE4_1__

@@ -5,7 +5,7 @@
 #include "engine/cpu/softmax_row.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
-#include "engine/loss_math.h"
+#include "engine/math/loss.h"
 
 namespace coss::cpu {
 

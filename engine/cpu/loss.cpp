@@ -1,10 +1,11 @@
 // Losses: value and gradient in one call. Sums over the batch are in double, in an order that only the number of
 // threads can change.
+#include "engine/math/loss.h"
+
 #include "engine/cpu/columns.h"
 #include "engine/cpu/softmax_row.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
-#include "engine/loss_math.h"
 
 namespace coss::cpu {
 

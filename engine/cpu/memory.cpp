@@ -7,8 +7,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "engine/cpu/library/widen.h"
 #include "engine/cpu/parallel.h"
-#include "engine/cpu/widen.h"
 #include "engine/kernels.h"
 
 namespace coss {

@@ -6,7 +6,7 @@
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/simd.h"
 #include "engine/kernels.h"
-#include "engine/loss_math.h"
+#include "engine/math/loss.h"
 
 namespace coss::cpu {
 namespace {

@@ -6,9 +6,9 @@
 // the warps add up is added in a fixed order by a block for each row, and the rows by one block.
 #include <limits>
 
-#include "engine/bank_math.h"
 #include "engine/cuda/device.h"
 #include "engine/kernels.h"
+#include "engine/math/bank.h"
 
 namespace coss::cuda {
 namespace {

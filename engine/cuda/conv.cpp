@@ -1,6 +1,6 @@
 // Convolution: depthwise ones run in own kernels, all others in the library.
-#include "engine/cuda/dense_conv.h"
 #include "engine/cuda/depthwise.h"
+#include "engine/cuda/library/dense_conv.h"
 #include "engine/kernels.h"
 
 namespace coss::cuda {

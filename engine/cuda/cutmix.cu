@@ -1,9 +1,9 @@
 // CutMix: reads an element of one of the two images and writes it. Every thread draws the box again, once
 // for several rows of pixels: less than a launch of its own would cost.
 #include "engine/cuda/device.h"
-#include "engine/cutmix_box.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
+#include "engine/math/cutmix_box.h"
 
 namespace coss::cuda {
 namespace {

@@ -2,9 +2,9 @@
 // output's; the rest is one small kernel of our own (matmul_epilogue.cu). The CPU's backend does the same in oneDNN.
 #include <algorithm>
 
-#include "engine/cuda/blas.h"
-#include "engine/cuda/matmul_epilogue.h"
-#include "engine/cuda/state.h"
+#include "engine/cuda/library/blas.h"
+#include "engine/cuda/library/matmul_epilogue.h"
+#include "engine/cuda/library/state.h"
 #include "engine/kernels.h"
 
 namespace coss::cuda {

@@ -12,8 +12,8 @@
 #include "engine/check.h"
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
-#include "engine/image_math.h"
 #include "engine/kernels.h"
+#include "engine/math/image.h"
 
 // Before a loop that is rare: unrolled, its registers would become those of the kernel.
 #ifdef COSS_CUDA_HOST

@@ -12,7 +12,7 @@
 #else
 #include <cuda_runtime.h>
 
-#include "engine/cuda/state.h"
+#include "engine/cuda/library/state.h"
 #endif
 
 namespace coss::cuda {

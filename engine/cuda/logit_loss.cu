@@ -4,7 +4,7 @@
 #include "engine/cuda/softmax_row.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
-#include "engine/loss_math.h"
+#include "engine/math/loss.h"
 
 namespace coss::cuda {
 namespace {

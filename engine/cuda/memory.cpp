@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "engine/cuda/launch.h"
-#include "engine/cuda/staging.h"
+#include "engine/cuda/library/staging.h"
 #include "engine/kernels.h"
 
 namespace coss::cuda {

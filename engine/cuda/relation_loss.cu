@@ -8,7 +8,7 @@
 
 #include "engine/cuda/device.h"
 #include "engine/kernels.h"
-#include "engine/relation_math.h"
+#include "engine/math/relation.h"
 
 namespace coss::cuda {
 namespace {

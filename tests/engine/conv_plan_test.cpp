@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "engine/cpu/onednn.h"
+#include "engine/cpu/library/onednn.h"
 #include "engine/kernels.h"
 #include "tests/support/support.h"
 

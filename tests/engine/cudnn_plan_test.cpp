@@ -7,15 +7,15 @@
 #include <fstream>
 #include <set>
 
-#include "engine/cuda/conv_key.h"
-#include "engine/cuda/plan_file.h"
+#include "engine/cuda/library/conv_key.h"
+#include "engine/cuda/library/plan_file.h"
 #include "tests/support/support.h"
 
 #ifndef COSS_CUDA_HOST
 #include <dlfcn.h>
 
 #include "engine/check.h"
-#include "engine/cuda/cudnn.h"
+#include "engine/cuda/library/cudnn.h"
 #endif
 
 namespace coss::test {

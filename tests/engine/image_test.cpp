@@ -1,11 +1,12 @@
 // The image kernel of the CPU against Pillow and torchvision (goldens), and what the goldens do not say: flips, dtypes,
 // several images per batch, independence of the number of threads.
+#include "engine/math/image.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "engine/image_math.h"
 #include "engine/philox.h"
 #include "tests/data/image_cases.h"
 #include "tests/support/support.h"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/bank_math.h"
+#include "engine/math/bank.h"
 #include "tests/engine/kernel_test.h"
 
 namespace coss::test {

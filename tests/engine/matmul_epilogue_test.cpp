@@ -1,5 +1,5 @@
 // What follows a matrix product on a GPU: bias, activation and accumulation, with and without whole vectors.
-#include "engine/cuda/matmul_epilogue.h"
+#include "engine/cuda/library/matmul_epilogue.h"
 
 #include "tests/engine/kernel_test.h"
 #include "tests/reference/access.h"

@@ -1,6 +1,6 @@
-// A folded convolution (engine/cuda/stem_fold.h) is the same convolution: forward and weight gradient against the
-// reference, for the windows of the models and for sizes, pads and channels that they do not have.
-#include "engine/cuda/stem_fold.h"
+// A folded convolution (engine/cuda/library/stem_fold.h) is the same convolution: forward and weight gradient against
+// the reference, for the windows of the models and for sizes, pads and channels that they do not have.
+#include "engine/cuda/library/stem_fold.h"
 
 #include "tests/engine/kernel_test.h"
 

@@ -1,8 +1,8 @@
 // bf16 convolutions and products so large that, on a processor without bf16 instructions, they are computed in several
 // blocks; elsewhere the library computes them. Either way they are what fp32 gives of the same values, rounded once.
-#include "engine/cpu/widen.h"
+#include "engine/cpu/library/widen.h"
 
-#include "engine/cpu/onednn.h"
+#include "engine/cpu/library/onednn.h"
 #include "tests/engine/kernel_test.h"
 
 namespace coss::test {

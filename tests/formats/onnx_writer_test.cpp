@@ -1,5 +1,6 @@
 // ONNX: the file is a graph in order (every node's inputs exist before it), for every model; and, where COSS_ONNX_FILES
-// names a folder, it is kept there with its logits for tests/check_onnx.py, which runs it with onnxruntime.
+// names a folder, it is kept there with its logits for tests/goldens/make/check_onnx.py, which runs it with
+// onnxruntime.
 #include "formats/onnx_writer.h"
 
 #include <cstdlib>

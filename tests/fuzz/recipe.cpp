@@ -1,6 +1,7 @@
 // Fuzz target: recipes, and overrides on the command line.
+#include "training/recipe.h"
+
 #include "tests/fuzz/fuzz.h"
-#include "tools/config.h"
 
 void coss::test::fuzz_one(const std::vector<uint8_t>& bytes) {
   const std::string text(bytes.begin(), bytes.end()), name = "recipe";

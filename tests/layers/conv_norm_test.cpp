@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "autograd/ops.h"
-#include "layers/optimizer.h"
 #include "tests/support/support.h"
+#include "training/optimizer.h"
 
 namespace coss::test {
 namespace {

@@ -8,7 +8,7 @@
 #include "losses/bingo.h"
 #include "losses/byol.h"
 #include "losses/crd.h"
-#include "losses/scheduled.h"
+#include "losses/frame/scheduled.h"
 #include "tests/support/golden_file.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/support.h"
@@ -32,7 +32,7 @@ Tensor step(int64_t value) { return Tensor::from(std::vector<int64_t>{value}, {1
 
 // --- CRD -----------------------------------------------------------------------------------------------------------
 
-// As tests/make_bank_goldens.py: image i is of class i % classes, row i is image 5 i.
+// As tests/goldens/make/make_bank_goldens.py: image i is of class i % classes, row i is image 5 i.
 struct CrdCase {
   std::string name;
   int64_t rows, width, images, classes;

@@ -1,5 +1,5 @@
 // The methods with queues: their losses against PyTorch, what the formulas promise, queues and averaged twins.
-#include "losses/queue.h"
+#include "losses/frame/queue.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SP, PKT, RKD, IRG and EGA: what their formulas promise, and values and gradients of PyTorch.
-#include "losses/relations.h"
+#include "losses/frame/relations.h"
 
 #include <gtest/gtest.h>
 

@@ -6,9 +6,9 @@
 #include <cstdlib>
 
 #include "autograd/ops.h"
-#include "layers/optimizer.h"
 #include "models/network.h"
 #include "tests/support/support.h"
+#include "training/optimizer.h"
 
 namespace coss::test {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "autograd/ops.h"
 #include "formats/weights.h"
-#include "layers/optimizer.h"
 #include "models/clip.h"
 #include "tests/models/model_goldens.h"
+#include "training/optimizer.h"
 
 namespace coss::test {
 namespace {

@@ -1,5 +1,6 @@
 // CRD's contrast with memory banks: plain sums over the draws.
-#include "engine/bank_math.h"
+#include "engine/math/bank.h"
+
 #include "tests/reference/access.h"
 
 namespace coss::reference {

@@ -1,5 +1,5 @@
 // CutMix of the reference backend.
-#include "engine/cutmix_box.h"
+#include "engine/math/cutmix_box.h"
 #include "tests/reference/access.h"
 
 namespace coss::reference {

@@ -1,4 +1,4 @@
-// Reading goldens, and the C++ twin of the formula in tests/golden_support.py.
+// Reading goldens, and the C++ twin of the formula in tests/goldens/make/golden_support.py.
 #include "tests/support/golden_file.h"
 
 #include <cmath>

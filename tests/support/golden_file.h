@@ -1,5 +1,5 @@
 // GoldenFile: a file of tests/goldens, and the formula by which both sides fill what it does not store (described in
-// tests/make_goldens.py).
+// tests/goldens/make/make_goldens.py).
 #pragma once
 #include <string>
 #include <vector>

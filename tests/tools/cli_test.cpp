@@ -9,7 +9,7 @@
 
 #include "tests/support/program.h"
 #include "tests/support/support.h"
-#include "tools/progress.h"
+#include "training/progress.h"
 
 namespace coss {
 namespace {

@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "evaluation/loaded_network.h"
 #include "formats/torch_writer.h"
 #include "formats/weights.h"
 #include "models/network.h"
 #include "tests/support/program.h"
 #include "tests/support/support.h"
-#include "tools/loaded_network.h"
 
 namespace coss {
 namespace {

@@ -1,6 +1,4 @@
 // Drawn images: the same for the same seed, different classes, and files that the data sets read.
-#include "tools/draw.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include "data/dataset.h"
 #include "engine/check.h"
 #include "tests/support/support.h"
+#include "tools/drawn_images.h"
 
 namespace coss {
 namespace {

@@ -9,7 +9,7 @@
 #include "tests/support/program.h"
 #include "tests/support/support.h"
 #include "tools/command.h"
-#include "tools/draw.h"
+#include "tools/drawn_images.h"
 
 namespace coss {
 namespace {

@@ -8,13 +8,13 @@
 #include <filesystem>
 #include <limits>
 
+#include "evaluation/knn.h"
+#include "evaluation/linear_probe.h"
+#include "evaluation/ranks.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
 #include "tests/support/program.h"
-#include "tests/tools/small_training.h"
-#include "tools/knn.h"
-#include "tools/linear_probe.h"
-#include "tools/ranks.h"
+#include "tests/training/small_training.h"
 
 namespace coss::test {
 namespace {

@@ -12,7 +12,7 @@
 #include "models/network.h"
 #include "tests/support/program.h"
 #include "tests/support/support.h"
-#include "tools/draw.h"
+#include "tools/drawn_images.h"
 
 namespace coss {
 namespace {

@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "data/dataset.h"
+#include "evaluation/knn.h"
 #include "formats/npy.h"
 #include "tests/support/program.h"
 #include "tests/support/support.h"
-#include "tools/draw.h"
-#include "tools/knn.h"
+#include "tools/drawn_images.h"
 
 namespace coss {
 namespace {

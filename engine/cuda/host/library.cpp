@@ -1,8 +1,8 @@
 // What libraries do on a GPU, dense convolutions and matrix products, done by the CPU backend, so that whole training
 // steps run in the host-run build. f16 goes through f32, which the processor's library computes in.
 #include "engine/cuda/attention.h"
-#include "engine/cuda/dense_conv.h"
 #include "engine/cuda/launch.h"
+#include "engine/cuda/library/dense_conv.h"
 #include "engine/kernels.h"
 
 namespace coss::cuda {

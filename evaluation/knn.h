@@ -1,0 +1,21 @@
+// The weighted k-nearest-neighbour classifier on frozen features (Wu et al., CVPR 2018): votes exp(cosine / T).
+#pragma once
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "evaluation/features.h"
+
+namespace coss {
+
+struct KnnOptions {
+  std::vector<int64_t> k = {1, 10, 20, 100, 200};  // clipped to the number of images that can vote
+  float temperature = 0.07f;
+  bool leave_one_out = false;  // the training rows are the test rows, and none votes for itself
+  Device device = Device::cpu;
+};
+
+// Top-1 accuracy in percent for each k. Rows without a label (negative) are an Error.
+std::map<int64_t, double> knn_accuracy(const Features& train, const Features& test, const KnnOptions& options);
+
+}  // namespace coss

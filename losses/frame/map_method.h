@@ -1,0 +1,48 @@
+// The frames of methods that compare feature maps: label_weight * cross-entropy + weight * distance, on one view.
+// label_weight 0 needs no labels.
+#pragma once
+#include "losses/frame/stages.h"
+
+namespace coss {
+
+class MapMethod : public Method {
+ public:
+  // Throws Error where an option is negative; `term` names the distance.
+  MapMethod(const char* term, const MethodOptions& options, const MethodParts& parts);
+  LossTerms forward(const StepInputs& inputs) override;
+  std::vector<std::string> term_names() const override;
+
+ protected:
+  // What both networks gave, nothing of the teacher's on the tape.
+  struct Seen {
+    Var student, teacher;  // pooled features
+    std::vector<Var> student_stages, teacher_stages;
+    Tensor step;  // as StepInputs has it, for logits
+  };
+  virtual Var distance(const Seen& seen) = 0;
+
+  Network &student_, &teacher_;
+
+ private:
+  const char* term_;
+  float weight_, label_weight_;
+};
+
+// The same for distances that are the sum of one for each pair of stages that belong together.
+class StagesMethod : public MapMethod {
+ public:
+  StagesMethod(const char* term, const MethodOptions& options, const MethodParts& parts);
+
+ protected:
+  // `pair` counts the pairs from 0.
+  virtual Var distance_of(size_t pair, const Var& student, const Var& teacher) = 0;
+  Var distance(const Seen& seen) final;
+
+  // (1,H,W,C) of both, before they come to one size.
+  std::vector<std::pair<Shape, Shape>> shapes_;
+
+ private:
+  std::vector<std::pair<size_t, size_t>> matching_;
+};
+
+}  // namespace coss

@@ -1,0 +1,68 @@
+// Centring over the batch, rows of maps, embeddings on both sides.
+#include "losses/frame/relations.h"
+
+#include "autograd/ops.h"
+#include "losses/frame/fused.h"
+
+namespace coss {
+
+namespace {
+
+Tensor centred(const Tensor& x) {
+  const int64_t rows = x.shape()[0], width = x.shape()[1];
+  const Kernels& k = kernels(x);
+  Context& ctx = context(x.device());
+  Tensor sum({width}, x.dtype(), x.device()), shift({1, width}, x.dtype(), x.device());
+  k.sum_rows(ctx, 0, x, sum);
+  k.fill(ctx, 0, shift);
+  k.axpy(ctx, -1.0f / float(rows), sum, shift);
+  Tensor y({rows, 1, width}, x.dtype(), x.device());
+  k.join_tokens_forward(ctx, {}, x.reshape({rows, 1, width}), shift, y);
+  return y.reshape(x.shape());
+}
+
+}  // namespace
+
+Var centred_over_batch(const Var& x) {
+  Var y = make_output(centred(x.value), {&x});
+  if (y.grad) Tape::active()->record(y, [x = grad_only(x)](const Tensor& dy) { accumulate(x, centred(dy)); });
+  return y;
+}
+
+Var flat_rows(const Var& x) {
+  const int64_t rows = x.shape()[0];
+  return accumulated(x.shape().rank == 2 ? x : reshape(x, {rows, x.shape().numel() / rows}));
+}
+
+void check_same_rows(const char* loss, const Tensor& student, const Tensor& teacher) {
+  const Shape &s = student.shape(), &t = teacher.shape();
+  COSS_CHECK(s.rank == 2 && t.rank == 2 && s[0] == t[0],
+             std::string("[") + loss + "] the student's is " + s.str() + ", the teacher's " + t.str());
+  COSS_CHECK(student.dtype() == teacher.dtype() && student.dtype() == accumulator_of(student.dtype()),
+             std::string("[") + loss + "] the student's is " + name_of(student.dtype()) + ", the teacher's " +
+                 name_of(teacher.dtype()));
+}
+
+EmbeddedRelation::EmbeddedRelation(const char* term, const MethodOptions& options, const MethodParts& parts,
+                                   Relation relation)
+    : term_(term),
+      networks_(options, parts),
+      relation_(std::move(relation)),
+      weight_(options.real("weight")),
+      label_weight_(options.real("label_weight")) {
+  COSS_CHECK(weight_ >= 0 && label_weight_ > 0,
+             "embeddings learn from labels: with method.embedding method.label_weight must be above 0, and "
+             "method.weight not below");
+}
+
+LossTerms EmbeddedRelation::forward(const StepInputs& inputs) {
+  const EmbeddedPair::Output seen = networks_(inputs);
+  const Var relation = relation_(seen);
+  LossTerms terms =
+      joined(weighted_sum({{weight_, relation}, {label_weight_, seen.labels}}), {relation.value, seen.classification});
+  terms.student = seen.features.value;
+  terms.teacher = seen.teacher;
+  return terms;
+}
+
+}  // namespace coss

@@ -1,0 +1,107 @@
+// Config: a training recipe. Defaults are here; the one table of its keys is in config.cpp, and parsing, overrides,
+// error messages, printing and the help listing all come from it.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "engine/kernel_params.h"
+#include "training/optimizer.h"
+#include "training/schedule.h"
+#include "losses/method.h"
+
+namespace coss {
+
+// Views of each image that are made alike.
+struct ViewConfig {
+  std::string augmentation;  // empty: data.augmentation
+  int64_t image_size = 0;    // 0: data.image_size
+  int64_t count = 1;
+};
+
+struct DataConfig {
+  std::string path;
+  std::string test;         // test images, of data without a split of its own
+  double split = 0;         // share of each class that is held out instead; 0: none
+  uint64_t split_seed = 0;  // which images these are
+  int64_t image_size = 224;
+  std::string augmentation = "moco_v2";
+  std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above
+  int workers = 2;
+  Normalisation normalisation;      // keys data.mean and data.stddev
+  bool normalisation_said = false;  // one of the two stands in the recipe
+};
+
+struct TeacherConfig {
+  std::string model;  // empty: the method has none
+  std::string weights;
+  std::string from = "auto";  // layout of the weights
+};
+
+struct StudentConfig {
+  std::string model;
+  std::string weights;  // empty: random initial values
+  std::string from = "auto";
+  int64_t classes = 0;  // of the student's own classifier; 0: those of the data if the method needs labels, else none
+};
+
+struct NeighboursConfig {
+  std::string file;     // .npy of `coss mine`; empty: mined with the teacher before the first step
+  int64_t nearest = 0;  // neighbours per anchor; 0: a plain shuffled batch
+  int64_t pool = 31;    // they are drawn from this many nearest
+  bool unique = false;  // no image twice in a batch, as far as the stored neighbours allow
+};
+
+struct TrainConfig {
+  int64_t batch = 256;     // images per step, anchors and neighbours together
+  int64_t epochs = 100;    // of anchors
+  int64_t max_steps = 0;   // stop after this many steps; 0: after `epochs`
+  int64_t accumulate = 1;  // a step is this many batches of batch / accumulate images
+  double clip_norm = 0;    // 0: off
+  double ema_decay = 0;    // 0: off
+};
+
+struct CheckpointConfig {
+  int64_t every_steps = 1000;  // 0: only at the end
+  int64_t keep = 2;            // the newest this many; 0: all
+};
+
+struct LogConfig {
+  int64_t every_steps = 20;
+};
+
+struct KnnConfig {
+  int64_t every_epochs = 0, every_steps = 0;  // 0: off
+  int64_t k = 20;
+};
+
+struct Config {
+  uint64_t seed = 0;
+  std::string device = "auto", dtype = "auto";
+  bool tf32 = false;  // on a GPU: fp32 products may round their inputs to TF32
+  int threads = 0;    // 0: one per core
+  DataConfig data;
+  TeacherConfig teacher;
+  StudentConfig student;
+  MethodOptions method{"coss"};
+  NeighboursConfig neighbours;
+  TrainConfig train;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  CheckpointConfig checkpoint;
+  LogConfig log;
+  KnnConfig knn;
+
+  // Images that start a neighbourhood in each step: train.batch / (1 + neighbours.nearest).
+  int64_t anchors() const { return train.batch / (1 + neighbours.nearest); }
+};
+
+// What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.
+void check(const Config& config);
+
+// What the method's views are made by, one entry for each.
+std::vector<ViewConfig> views_of(const Config& config);
+
+// Throws an Error with all complaints about what `origin` says; there is one at least.
+[[noreturn]] void refuse(const std::string& origin, const std::vector<std::string>& complaints);
+
+}  // namespace coss

@@ -1,0 +1,111 @@
+// Step: one training step from a batch in host memory to updated parameters. Nothing in it reads a device value on the
+// host; what is to be seen is added up on the device and read by read() every so often. On a device that records, its
+// two halves are recorded once and replayed from then on.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "training/ema.h"
+#include "training/optimizer.h"
+#include "losses/method.h"
+
+namespace coss {
+
+struct StepOptions {
+  Device device = Device::cpu;
+  DType dtype = DType::f32;
+  std::vector<int32_t> image_sizes = {224};  // of each view
+  Normalisation normalisation = {};
+  int64_t accumulate = 1;  // batches per update
+  double clip_norm = 0;    // 0: off
+  double ema_decay = 0;    // 0: off
+  bool record = true;      // where the device can
+  // Of the method's companion: SGD with momentum 0.9 at a constant rate.
+  double companion_rate = 0, companion_decay = 0;
+};
+
+// Means over the steps since the last reading.
+struct StepMeans {
+  std::vector<double> terms;    // in the order of Method::term_names()
+  double gradient_norm = 0;     // of the last step, before clipping
+  int64_t first_bad_step = -1;  // the first step whose loss was not finite, or -1
+};
+
+class Step {
+ public:
+  // Borrows all three; they must outlive the step.
+  Step(Method& method, Params& params, Optimizer& optimizer, const StepOptions& options);
+
+  // Forward and backward of one batch; gradients add up.
+  void run(const Batch& batch);
+  // The same on images that are on the device already, (N,H,W,3) in the compute dtype, which are every view, with
+  // labels and places 0: for timing.
+  void run_on(const Tensor& images);
+  // One batch of black images and an update at rate 0, to see that a step can run.
+  void rehearse(int64_t images);
+  // After `accumulate` batches: clip, optimizer, averages.
+  void update(double learning_rate);
+
+  int64_t updates() const { return updates_; }
+  StepMeans read();                // and start the means anew
+  int64_t first_bad_step() const;  // since the last reading: the first whose loss was not finite, or -1
+  // The same of the teacher's features.
+  int64_t first_bad_teacher_step() const;
+  // Of the last batch, (N,D): what the method shows for the figures of health; empty where it shows none.
+  const Tensor& student_features() const { return student_features_; }
+  const Tensor& teacher_features() const { return teacher_features_; }
+  Ema* ema() { return ema_ ? &*ema_ : nullptr; }
+  // The scale of the loss in f16 training; 1 in every other dtype. Waits.
+  double loss_scale() const { return scaler_.empty() ? 1 : scaler_.to_doubles()[0]; }
+  // Memory that only the recorded step uses: its own pool. Empty where steps are not recorded.
+  const Pool* own_pool() const { return memory_.pool.get(); }
+
+  // What a resumed run needs beside the parameters: optimizer state, averages, running means, and the method's state
+  // and companion as tensors, whose storage restore() expects to be filled already, and two counters.
+  std::vector<StateTensor> state() const;
+  int64_t batches_since_read() const { return batches_; }
+  void restore(int64_t updates, int64_t batches_since_read);
+
+ private:
+  // Half of a step: work that is done as it stands twice, so that every plan and every block of memory exists, then
+  // recorded and replayed.
+  struct Half {
+    int done = 0;
+    std::unique_ptr<Recording> recording;
+  };
+  // On the device, what augment_images makes a view from.
+  struct Source {
+    Tensor pixels, params;
+  };
+  void perform(Half& half, const std::function<void()>& work);
+  void upload(const Batch& batch);
+  void prepare_inputs(int64_t images);
+  void compute();
+  void apply_gradient();
+  void count_update(int64_t updates);
+  void upload_scalars(double rate, bool learns, Tensor& scalars);
+
+  Method& method_;
+  Params& params_;
+  Optimizer& optimizer_;
+  StepOptions options_;
+  std::unique_ptr<Ema> ema_;
+  Params* companion_;
+  std::unique_ptr<Optimizer> companion_optimizer_;
+  Learner learner_;
+  StepInputs inputs_;
+  bool records_;
+  PoolScope::Memory memory_;  // of the recorded work; before the halves, whose recordings use it
+  Half forward_, update_;
+  std::vector<Source> sources_;   // of the views
+  std::vector<int32_t> indices_;  // on the host, as they are uploaded
+  Tensor scalars_, companion_scalars_, scaler_, square_sum_, sums_;
+  Tensor teacher_squares_, teacher_meter_;  // a meter of its own: the state of a run does not need it
+  Tensor student_features_, teacher_features_;
+  int64_t updates_ = 0, batches_ = 0;
+};
+
+}  // namespace coss

@@ -1,0 +1,378 @@
+// Setting up a run, its loop, its reports and its end.
+#include "training/trainer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "formats/npy.h"
+#include "formats/weights.h"
+#include "evaluation/knn.h"
+#include "evaluation/neighbours.h"
+#include "evaluation/signals.h"
+#include "training/trainer_state.h"
+
+namespace coss {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// A step is due every `every` steps; 0 means never.
+bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+}  // namespace
+
+struct Trainer::Window {
+  double begin = now(), waited = 0;
+  int64_t images = 0;
+  // Over the whole process.
+  double run_begin = now();
+  int64_t run_images = 0;
+};
+
+Trainer::Trainer(const Config& config, Device device)
+    : config_(config), device_(device), dtype_(parse_dtype(config.dtype)) {
+  const DataConfig& data = config.data;
+  const DataSource source{data.path, data.test, data.split, data.split_seed};
+  train_set_ = open_dataset(source, Split::train);
+  const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
+  if (checks_knn) {
+    COSS_CHECK(train_set_->classes() > 0, "knn.every_epochs needs labels, and " + config.data.path +
+                                              " has none: set knn.every_epochs=0 and knn.every_steps=0");
+    COSS_CHECK(
+        has_test_images(source),
+        config.data.path +
+            " is not split into training and test images, and training images must not grade themselves: add "
+            "data.test=PATH (another folder or list) or data.split=0.2 (holds out a share of each class), or set "
+            "knn.every_epochs=0 and knn.every_steps=0");
+    test_set_ = open_dataset(source, Split::test);
+  }
+  const MethodInfo& method = find_method(config.method.name);
+  const bool labelled = needs_labels(config.method);
+  COSS_CHECK(!labelled || train_set_->classes() > 0,
+             fmt::format("method {} needs labels, and {} has none", method.name, config.data.path));
+  if (method.needs.teacher)
+    teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_,
+                            config.teacher.from);
+  if (teacher_ && !config.teacher.weights.empty()) teacher_->take_images_of(config.data.normalisation);
+
+  const Scope scope(params_);
+  WeightFacts student;
+  student.model = config.student.model;
+  if (!config.student.weights.empty())
+    student = facts_of_weights(config.student.model, config.student.weights, config.student.from);
+  student_model_ = student.model;
+  const ModelInfo& model = find_model(student_model_);
+  int64_t classes = config.student.classes > 0 ? config.student.classes : model.classes;
+  if (labelled && config.student.classes == 0) classes = train_set_->classes();
+  student_ = model.make(scope / "student", classes);
+  count_steps();
+  make_the_method(classes);
+  if (!config.student.weights.empty()) {
+    const WeightReport report =
+        load_weights(config.student.weights, params_, "student", is_classifier, config.student.from);
+    student_report_ = (student.note.empty() ? "" : student.note + "; ") + report.str();
+  }
+  make_step();
+  if (config.neighbours.nearest == 0 || !config.neighbours.file.empty()) make_sampler(config.neighbours.file);
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::count_steps() {
+  const int64_t micro_batch = config_.train.batch / config_.train.accumulate;
+  const int64_t anchors = micro_batch / (1 + config_.neighbours.nearest);
+  COSS_CHECK(train_set_->size() >= anchors,
+             fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
+  batches_per_epoch_ = train_set_->size() / anchors;
+  steps_per_epoch_ = std::max<int64_t>(1, batches_per_epoch_ / config_.train.accumulate);
+  total_steps_ = config_.train.max_steps > 0 ? config_.train.max_steps : config_.train.epochs * steps_per_epoch_;
+}
+
+// The method and its heads, then memory and first values of all parameters.
+void Trainer::make_the_method(int64_t student_classes) {
+  const Scope scope(params_);
+  MethodParts parts{.scope = scope, .student = *student_};
+  if (teacher_) parts.teacher = teacher_->network.get();
+  if (teacher_ && needs_teacher_head(config_.method) && !config_.teacher.weights.empty())
+    teacher_head_ = load_head(teacher_->model, config_.teacher.weights, device_, dtype_, config_.teacher.from);
+  if (teacher_head_)
+    parts.teacher_head = [head = teacher_head_->head.get()](const Var& x) { return (*head)(x, Mode::eval); };
+  if (teacher_)
+    parts.teacher_twin = [model = teacher_->model](const Scope& at) { return find_model(model).make(at, 0); };
+  parts.twin = [model = student_model_, student_classes](const Scope& at) {
+    return find_model(model).make(at, student_classes);
+  };
+  parts.nearest = config_.neighbours.nearest;
+  parts.batch = config_.train.batch / config_.train.accumulate;
+  parts.images = train_set_->size();
+  parts.classes = train_set_->classes();
+  for (int64_t i = 0; i < parts.images; ++i) parts.labels.push_back(train_set_->label(i));
+  parts.steps_per_epoch = steps_per_epoch_;
+  parts.total_steps = total_steps_;
+  parts.image_size = views_of(config_).front().image_size;
+  method_ = make_method(config_.method, parts);
+  params_.allocate(device_, dtype_, config_.seed);
+}
+
+void Trainer::make_step() {
+  method_->prepare(device_, dtype_, config_.seed);
+  optimizer_ = make_optimizer(config_.optimizer, params_);
+  StepOptions options{device_, dtype_, {}, config_.data.normalisation};
+  for (const ViewConfig& view : views_of(config_)) options.image_sizes.push_back(int32_t(view.image_size));
+  options.accumulate = config_.train.accumulate;
+  options.clip_norm = config_.train.clip_norm;
+  options.ema_decay = config_.train.ema_decay;
+  if (method_->companion()) {
+    options.companion_rate = config_.method["companion_rate"];
+    options.companion_decay = config_.method["companion_decay"];
+  }
+  step_ = std::make_unique<Step>(*method_, params_, *optimizer_, options);
+}
+
+std::string Trainer::summary() const {
+  std::string text =
+      fmt::format("data     {}: {} training images, {} classes{}\n", config_.data.path, train_set_->size(),
+                  train_set_->classes(), test_set_ ? fmt::format("; {} test images", test_set_->size()) : "");
+  if (teacher_)
+    text += fmt::format("teacher  {}: {} features, {}\n", teacher_->model, (*teacher_)->feature_width,
+                        config_.teacher.weights.empty() ? "random weights" : config_.teacher.weights);
+  if (teacher_ && !teacher_->report.empty()) text += teacher_->report + "\n";
+  text += fmt::format("student  {}: {} features, {} trainable numbers with heads\n", student_model_,
+                      student_->feature_width, params_.count());
+  if (!student_report_.empty()) text += student_report_ + "\n";
+  text += fmt::format("run      {} steps of {} images, {} steps an epoch, {} on {}", total_steps_, config_.train.batch,
+                      steps_per_epoch_, config_.dtype, config_.device);
+  return text;
+}
+
+size_t Trainer::rehearse() {
+  std::optional<PlanScope> plans;
+  if (device_ == Device::dry) plans.emplace();
+  step_->rehearse(config_.train.batch / config_.train.accumulate);
+  const Pool* own = step_->own_pool();
+  return context(device_).pool().bytes_peak() + (own ? own->bytes_peak() : 0);
+}
+
+TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
+  if (!sampler_) {
+    const std::string file = folder.path() + "/neighbours.npy";
+    if (!std::filesystem::exists(file)) mine_neighbours(file, progress);
+    folder.keep();
+    make_sampler(file);
+  }
+  if (const auto checkpoint = folder.last_checkpoint()) {
+    load(*checkpoint);
+    folder.truncate_metrics(step_->updates());
+    progress.message(fmt::format("resumed from {} at step {}", checkpoint->path, step_->updates()));
+  }
+  LoaderOptions loading;
+  for (const ViewConfig& view : views_of(config_))
+    loading.views.push_back({find_augmentation(view.augmentation), int32_t(view.image_size)});
+  loading.seed = config_.seed;
+  loading.workers = config_.data.workers;
+  loading.log = [&](const std::string& line) { folder.log(line); };
+  const int64_t per_step = config_.train.accumulate;
+  struct LoaderScope {  // its threads write to the folder's log, so they end before the folder does
+    std::unique_ptr<Loader>& loader;
+    ~LoaderScope() { loader.reset(); }
+  };
+  const LoaderScope scope{loader_};
+  loader_ = std::make_unique<Loader>(*train_set_, *sampler_, loading);
+  const int64_t first_batch = step_->updates() * per_step;
+  loader_->start(first_batch / batches_per_epoch_, first_batch % batches_per_epoch_);
+
+  window_ = std::make_unique<Window>();
+  while (step_->updates() < total_steps_ && !interrupted()) {
+    for (int64_t i = 0; i < per_step; ++i) {
+      const Batch* batch = loader_->next();
+      step_->run(*batch);
+      window_->images += int64_t(batch->indices.size());
+    }
+    const double rate = learning_rate(config_.schedule, step_->updates(), steps_per_epoch_, total_steps_);
+    step_->update(rate);
+    folder.keep();
+
+    const int64_t done = step_->updates();
+    if (is_due(done, config_.log.every_steps) || done == total_steps_) report(folder, progress, rate);
+    if (is_due(done, config_.knn.every_steps) || is_due(done, config_.knn.every_epochs * steps_per_epoch_)) {
+      try {
+        knn_check(folder, progress);
+      } catch (const Interrupted&) {
+        break;  // the check is given up, the step is kept
+      }
+    }
+    if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
+  }
+
+  if (step_->updates() == 0) stop_if_interrupted();  // there is nothing to keep
+  TrainResult result;
+  result.steps = step_->updates();
+  result.interrupted = result.steps < total_steps_;
+  const auto last = folder.last_checkpoint();
+  if (!last || last->step != result.steps) save(folder);
+  if (!result.interrupted) {
+    result.student = folder.path() + "/student.safetensors";
+    save_students(folder.path());
+  }
+  window_->run_images += window_->images;
+  result.seconds = now() - window_->run_begin;
+  result.images_per_second = double(window_->run_images) / std::max(result.seconds, 1e-9);
+  result.last = last_;
+  return result;
+}
+
+void Trainer::make_sampler(const std::string& neighbours) {
+  const int64_t micro_batch = config_.train.batch / config_.train.accumulate, nearest = config_.neighbours.nearest;
+  if (nearest == 0) {
+    sampler_ = std::make_unique<ShuffledSampler>(train_set_->size(), micro_batch, config_.seed);
+    return;
+  }
+  const NpyArray array = read_npy(neighbours);
+  COSS_CHECK(
+      array.dtype == FileDType::i32 && array.shape.size() == 2 && array.shape[0] == train_set_->size(),
+      fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine{}' "
+                  "from the same images",
+                  neighbours, train_set_->size(), name_of(array.dtype), shape_text(array.shape),
+                  config_.data.split > 0
+                      ? fmt::format(" --split {} --split-seed {}", config_.data.split, config_.data.split_seed)
+                      : ""));
+  const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
+  sampler_ = std::make_unique<NeighbourSampler>(
+      std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
+      micro_batch / (1 + nearest), nearest, config_.neighbours.pool, config_.seed, config_.neighbours.unique);
+}
+
+FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> log) const {
+  FeatureOptions options;
+  options.image_size = int32_t(config_.data.image_size);
+  options.workers = config_.data.workers;
+  options.normalisation = config_.data.normalisation;
+  options.log = std::move(log);
+  return options;
+}
+
+void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
+  COSS_CHECK(teacher_, "neighbours.nearest needs a teacher to mine with: set neighbours.file or neighbours.nearest=0");
+  progress.message("mining neighbours with the teacher");
+  MiningOptions mining;
+  mining.k = config_.neighbours.pool;
+  mining.device = device_;
+  const FeatureOptions options = feature_options([&](const std::string& line) { progress.message(line); });
+  mine_network(**teacher_, *train_set_, dtype_, options, out, mining);
+}
+
+void Trainer::check_finite(const RunFolder& folder) const {
+  const int64_t bad = step_->first_bad_step(), bad_teacher = step_->first_bad_teacher_step();
+  COSS_CHECK(
+      bad_teacher < 0 || (bad >= 0 && bad < bad_teacher),
+      fmt::format("the features of the teacher {} are not finite in step {}: usually its weights {} are damaged, "
+                  "data.mean and data.stddev are not those of the images that it was trained on, or fp16 "
+                  "overflows (dtype=fp32 mends that)",
+                  config_.teacher.model, bad_teacher + 1, config_.teacher.weights));
+  if (bad < 0) return;
+  const auto good = folder.last_checkpoint();
+  throw Error(
+      fmt::format("the loss of step {} is not a finite number; last good checkpoint: {}. A lower "
+                  "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually mend it",
+                  bad + 1, good ? good->path : "none"));
+}
+
+void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
+  check_finite(folder);
+  const StepMeans means = step_->read();
+  const double seconds = now() - window_->begin, waited = loader_->seconds_waited();
+  ProgressState state;
+  state.step = step_->updates();
+  state.steps = total_steps_;
+  state.learning_rate = rate;
+  state.images_per_second = double(window_->images) / std::max(seconds, 1e-9);
+  state.wait_share = (waited - window_->waited) / std::max(seconds, 1e-9);
+  state.seconds_left =
+      double((total_steps_ - state.step) * config_.train.batch) / std::max(state.images_per_second, 1e-9);
+  const std::vector<std::string> names = method_->term_names();
+  for (size_t i = 0; i < names.size(); ++i) state.numbers.emplace_back(names[i], means.terms[i]);
+  state.numbers.emplace_back("gradient_norm", means.gradient_norm);
+  progress.show(state);
+  folder.log(format_progress(state));
+
+  std::vector<std::pair<std::string, double>> values = state.numbers;
+  values.emplace_back("epoch", double(state.step) / double(steps_per_epoch_));
+  values.emplace_back("learning_rate", rate);
+  values.emplace_back("images_per_second", state.images_per_second);
+  values.emplace_back("wait_share", state.wait_share);
+  const Health health = measure_health(step_->student_features(), step_->teacher_features());
+  for (const auto& number : health.numbers()) values.push_back(number);
+  if (method_->learner(state.step - 1) != Learner::companion)  // else the student stands still, as it should
+    for (const std::string& warning : health_watch_.look(state.step, health, means.gradient_norm)) {
+      progress.message(warning);
+      folder.log(warning);
+    }
+  folder.metrics(state.step, values);
+  for (const auto& [name, value] : values) last_[name] = value;
+
+  window_->run_images += window_->images;
+  window_->images = 0;
+  window_->waited = waited;
+  window_->begin = now();
+}
+
+void Trainer::knn_check(RunFolder& folder, Progress& progress) {
+  check_finite(folder);  // it says more than features that are not finite would
+  const FeatureOptions options = feature_options([&](const std::string& line) { folder.log(line); });
+  const double begin = now();
+  const Features train = extract_features(*student_, *train_set_, device_, dtype_, options);
+  const Features test = extract_features(*student_, *test_set_, device_, dtype_, options);
+  KnnOptions knn;
+  knn.k = {config_.knn.k};
+  knn.device = device_;
+  const double accuracy = knn_accuracy(train, test, knn).begin()->second;
+  const std::string line =
+      fmt::format("step {}: kNN accuracy of the student {:.2f} % (k = {})", step_->updates(), accuracy, config_.knn.k);
+  progress.message(line);
+  folder.log(line);
+  folder.metrics(step_->updates(), {{"knn", accuracy}});
+  last_["knn"] = accuracy;
+  window_->begin += now() - begin;  // the check is not training time
+}
+
+void Trainer::save_student(const std::string& path) {
+  const bool trained = needs_labels(config_.method) || find_method(config_.method.name).needs.teacher_logits;
+  const Normalisation& norm = config_.data.normalisation;
+  auto triple = [](const float* v) { return fmt::format("{},{},{}", v[0], v[1], v[2]); };
+  save_weights(path, params_, "student",
+               {{"model", student_model_},
+                {"method", config_.method.name},
+                {"step", std::to_string(step_->updates())},
+                {"classifier", trained ? "trained" : "untrained"},
+                {"image_mean", triple(norm.mean)},
+                {"image_stddev", triple(norm.stddev)}});
+}
+
+void Trainer::save_students(const std::string& place) {
+  save_student(place + "/student.safetensors");
+  if (Ema* ema = step_->ema()) {
+    ema->swap(params_);
+    save_student(place + "/student_ema.safetensors");
+    ema->swap(params_);
+  }
+}
+
+void Trainer::save(RunFolder& folder) {
+  check_finite(folder);
+  const std::string path = folder.write_checkpoint(step_->updates(), [&](const std::string& place) {
+    save_students(place);
+    save_trainer_state(place + "/trainer.safetensors", params_, *step_);
+  });
+  folder.prune(config_.checkpoint.keep);
+  folder.log("wrote " + path);
+}
+
+void Trainer::load(const Checkpoint& checkpoint) {
+  load_trainer_state(checkpoint.path + "/trainer.safetensors", params_, *step_);
+  COSS_CHECK(step_->updates() == checkpoint.step, checkpoint.path + ": its name and its content tell different steps");
+}
+
+}  // namespace coss
