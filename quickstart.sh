@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job in a few minutes: a teacher, its nearest neighbours, a student distilled without labels, and how good
+# The main job in a few minutes: a teacher, its nearest neighbors, a student distilled without labels, and how good
 # they are.
 #   ./quickstart.sh          on images that the program draws itself
 #   ./quickstart.sh FOLDER   on your own: FOLDER/train/<class>/* and FOLDER/val/<class>/*
@@ -37,12 +37,12 @@ lap unused
 lap teacher_time
 teacher=$run/teacher/student.safetensors
 
-echo "== neighbours: the nearest images of each image, by the teacher's features"
-"$coss" mine --model resnet32_cifar --weights "$teacher" --data "$images" --size 32 --k 15 --out "$run/neighbours.npy"
+echo "== neighbors: the nearest images of each image, by the teacher's features"
+"$coss" mine --model resnet32_cifar --weights "$teacher" --data "$images" --size 32 --k 15 --out "$run/neighbors.npy"
 
 echo "== student: ResNet-20, distilled with CoSS, no labels"
 "$coss" train recipes/quickstart.json data.path="$images" teacher.weights="$teacher" \
-  neighbours.file="$run/neighbours.npy" --out "$run/student"
+  neighbors.file="$run/neighbors.npy" --out "$run/student"
 lap student_time
 
 # accuracy COMMAND MODEL WEIGHTS KEY: one number of the program's JSON

@@ -1,4 +1,4 @@
-// Matrices as losses want them: products of rows with rows, softmax, centring, transposition, parts and stacks.
+// Matrices as losses want them: products of rows with rows, softmax, centering, transposition, parts and stacks.
 #include "autograd/ops.h"
 
 namespace coss {
@@ -120,11 +120,12 @@ Var softmax(float temperature, const Var& x) {
 
 Var center_rows(const Var& x) {
   check_matrix("center_rows", x);
-  const auto centred = [](const Tensor& of) {
+  const auto centered = [](const Tensor& of) {
     return made(of, of.shape(), [&](const Kernels& k, Context& ctx, Tensor& out) { k.center_rows(ctx, of, out); });
   };
-  Var y = make_output(centred(x.value), {&x});
-  if (y.grad) Tape::active()->record(y, [centred, x = grad_only(x)](const Tensor& dy) { accumulate(x, centred(dy)); });
+  Var y = make_output(centered(x.value), {&x});
+  if (y.grad)
+    Tape::active()->record(y, [centered, x = grad_only(x)](const Tensor& dy) { accumulate(x, centered(dy)); });
   return y;
 }
 

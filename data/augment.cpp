@@ -156,7 +156,7 @@ void resize_short_side(int32_t side, int32_t height, int32_t width, ImageParams&
 }
 
 // First row or column of torchvision's CenterCrop, which rounds halves to even and pads what is too small.
-int32_t centre(int32_t resized, int32_t size) {
+int32_t center(int32_t resized, int32_t size) {
   return resized >= size ? int32_t(std::lrint((resized - size) / 2.0)) : -((size - resized) / 2);
 }
 
@@ -198,8 +198,8 @@ Region draw_augmentation(const Augmentation& recipe, int32_t size, uint64_t seed
     params.window_x = int32_t(random.below(uint32_t(params.resize_w - size + 2 * recipe.pad + 1))) - recipe.pad;
   } else {
     resize_short_side(short_side_for(recipe, size), height, width, params);
-    params.window_y = centre(params.resize_h, size);
-    params.window_x = centre(params.resize_w, size);
+    params.window_y = center(params.resize_h, size);
+    params.window_x = center(params.resize_w, size);
   }
   params.source_h = region.h;
   params.source_w = region.w;

@@ -32,7 +32,7 @@ struct Augmentation {
 };
 
 // moco_v1, moco_v2, swav, simclr and patch (small crops) are those of the CoSS and SEED programs; byol_a and byol_b are
-// BYOL's two views; simclr_imagenet and simclr_cifar are those of SimCLR's paper (ICML 2020), with colours of full and
+// BYOL's two views; simclr_imagenet and simclr_cifar are those of SimCLR's paper (ICML 2020), with colors of full and
 // of half strength; weak, imagenet and cifar crop and flip; clip_cifar is what EGA's program shows to CLIP: cifar's
 // crop, enlarged. eval is for testing. Throws Error with the known names.
 const Augmentation& find_augmentation(const std::string& name);

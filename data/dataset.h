@@ -38,7 +38,7 @@ class Dataset {
 
 enum class Split : uint8_t { train, test };
 
-// Recognises the kind from the path: CIFAR-10/100 binaries (a folder with data_batch_*.bin or train.bin), a folder with
+// Recognizes the kind from the path: CIFAR-10/100 binaries (a folder with data_batch_*.bin or train.bin), a folder with
 // train/ and val/ (or test/) folders of class folders, a folder of class folders, a flat folder of images (labels -1),
 // or a list file (*.txt: "path[ label]" per line, relative to the list). Throws Error that says what was looked for.
 // Data without a split of its own is the same in both: whoever grades by the test images asks has_test_images() first.

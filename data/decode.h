@@ -19,7 +19,7 @@ struct EncodedImage {
 // Larger pictures are refused before anything is allocated for them: 2^27 pixels are 400 MB decoded.
 constexpr int64_t kMostPixels = int64_t(1) << 27;
 
-// The format is recognised by the first bytes: JPEG, PNG, BMP, PGM or PPM. Appends the region's pixels as Dataset::read
+// The format is recognized by the first bytes: JPEG, PNG, BMP, PGM or PPM. Appends the region's pixels as Dataset::read
 // does and throws BrokenImage, after which `pixels` is as it was.
 Region decode_image(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 

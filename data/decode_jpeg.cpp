@@ -81,7 +81,7 @@ class JpegReader {
  private:
   [[noreturn]] void fail() { throw BrokenImage(image_.name + ": " + errors_.text); }
 
-  // Up to the first row of the region. Smooth upsampling of the colours looks at neighbouring samples, so one block
+  // Up to the first row of the region. Smooth upsampling of the colors looks at neighboring samples, so one block
   // more is decoded on each side: the pixels are then those of decoding the whole image.
   void start(const Region& region, bool cmyk) {
     if (setjmp(errors_.back)) fail();

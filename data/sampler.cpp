@@ -47,31 +47,31 @@ std::vector<int64_t> ShuffledSampler::batch(int64_t epoch, int64_t step) {
   return {order_.begin() + step * batch_, order_.begin() + (step + 1) * batch_};
 }
 
-NeighbourSampler::NeighbourSampler(std::vector<int32_t> neighbours, int64_t size, int64_t anchors, int64_t nearest,
-                                   int64_t pool, uint64_t seed, bool unique)
+NeighborSampler::NeighborSampler(std::vector<int32_t> neighbors, int64_t size, int64_t anchors, int64_t nearest,
+                                 int64_t pool, uint64_t seed, bool unique)
     : anchors_(size, anchors, seed),
-      neighbours_(std::move(neighbours)),
-      stored_(int64_t(neighbours_.size()) / std::max<int64_t>(size, 1)),
+      neighbors_(std::move(neighbors)),
+      stored_(int64_t(neighbors_.size()) / std::max<int64_t>(size, 1)),
       nearest_(nearest),
       pool_(pool),
       seed_(seed),
       unique_(unique) {
-  COSS_CHECK(stored_ * size == int64_t(neighbours_.size()),
-             "the neighbour file has " + std::to_string(neighbours_.size()) + " entries, no multiple of the " +
-                 std::to_string(size) + " images: mine the neighbours of this data set");
-  COSS_CHECK(nearest >= 0 && nearest <= pool, "cannot draw " + std::to_string(nearest) + " neighbours from a pool of " +
+  COSS_CHECK(stored_ * size == int64_t(neighbors_.size()),
+             "the neighbor file has " + std::to_string(neighbors_.size()) + " entries, no multiple of the " +
+                 std::to_string(size) + " images: mine the neighbors of this data set");
+  COSS_CHECK(nearest >= 0 && nearest <= pool, "cannot draw " + std::to_string(nearest) + " neighbors from a pool of " +
                                                   std::to_string(pool) + ": make the pool at least as large");
-  COSS_CHECK(pool <= stored_, "the pool of " + std::to_string(pool) + " neighbours is larger than the " +
+  COSS_CHECK(pool <= stored_, "the pool of " + std::to_string(pool) + " neighbors is larger than the " +
                                   std::to_string(stored_) + " that are stored per image: mine more or use fewer");
-  for (size_t i = 0; i < neighbours_.size(); ++i) {
-    COSS_CHECK(neighbours_[i] >= 0 && neighbours_[i] < size,
-               "neighbour " + std::to_string(int64_t(i) % stored_) + " of image " +
-                   std::to_string(int64_t(i) / stored_) + " is " + std::to_string(neighbours_[i]) + ", but there are " +
-                   std::to_string(size) + " images: mine the neighbours of this data set");
+  for (size_t i = 0; i < neighbors_.size(); ++i) {
+    COSS_CHECK(neighbors_[i] >= 0 && neighbors_[i] < size,
+               "neighbor " + std::to_string(int64_t(i) % stored_) + " of image " +
+                   std::to_string(int64_t(i) / stored_) + " is " + std::to_string(neighbors_[i]) + ", but there are " +
+                   std::to_string(size) + " images: mine the neighbors of this data set");
   }
 }
 
-std::vector<int64_t> NeighbourSampler::batch(int64_t epoch, int64_t step) {
+std::vector<int64_t> NeighborSampler::batch(int64_t epoch, int64_t step) {
   const std::vector<int64_t> anchors = anchors_.batch(epoch, step);
   std::set<int64_t> taken(anchors.begin(), anchors.end());
   std::vector<int64_t> indices;
@@ -79,8 +79,8 @@ std::vector<int64_t> NeighbourSampler::batch(int64_t epoch, int64_t step) {
   std::vector<int32_t> candidates(static_cast<size_t>(stored_));
   for (const int64_t anchor : anchors) {
     indices.push_back(anchor);
-    std::copy_n(neighbours_.begin() + anchor * stored_, stored_, candidates.begin());
-    RandomStream random(seed_, RandomUse::neighbours, uint64_t(epoch), uint64_t(anchor));
+    std::copy_n(neighbors_.begin() + anchor * stored_, stored_, candidates.begin());
+    RandomStream random(seed_, RandomUse::neighbors, uint64_t(epoch), uint64_t(anchor));
     const int64_t drawn = unique_ ? pool_ : nearest_;  // a draw may be needed in place of one that is taken
     if (nearest_ < pool_)
       for (int64_t i = 0; i < std::min(drawn, pool_ - 1); ++i)

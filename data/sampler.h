@@ -45,16 +45,16 @@ class ShuffledSampler : public Sampler {
 };
 
 // CoSS (ECCV 2024, its released program): `anchors` images of a seeded permutation, each followed by `nearest` of its
-// first `pool` mined neighbours, drawn without replacement anew each epoch (all in order when nearest == pool). Batch =
+// first `pool` mined neighbors, drawn without replacement anew each epoch (all in order when nearest == pool). Batch =
 // anchors * (1 + nearest). With `unique` an image that is in the batch already gives way to the next one drawn, then to
 // the nearest beyond the pool; only when all that are stored are in it some come twice. (The released program lets
 // images come twice.)
-class NeighbourSampler : public Sampler {
+class NeighborSampler : public Sampler {
  public:
-  // neighbours: (size, stored) i32 as `coss mine` writes them; stored >= pool >= nearest. Throws Error on an entry out
+  // neighbors: (size, stored) i32 as `coss mine` writes them; stored >= pool >= nearest. Throws Error on an entry out
   // of range.
-  NeighbourSampler(std::vector<int32_t> neighbours, int64_t size, int64_t anchors, int64_t nearest, int64_t pool,
-                   uint64_t seed, bool unique = false);
+  NeighborSampler(std::vector<int32_t> neighbors, int64_t size, int64_t anchors, int64_t nearest, int64_t pool,
+                  uint64_t seed, bool unique = false);
   int64_t steps_per_epoch() const override { return anchors_.steps_per_epoch(); }
   int64_t batch_size() const override { return anchors_.batch_size() * (1 + nearest_); }
   bool repeats() const override { return true; }
@@ -62,7 +62,7 @@ class NeighbourSampler : public Sampler {
 
  private:
   ShuffledSampler anchors_;
-  std::vector<int32_t> neighbours_;
+  std::vector<int32_t> neighbors_;
   int64_t stored_, nearest_, pool_;
   uint64_t seed_;
   bool unique_;

@@ -138,14 +138,14 @@ struct LarsParams {
 };
 
 // How one output image is made from decoded pixels; a batch is an array of these. Operations run in the order
-// resize -> window -> [gray first] -> jitter -> gray -> blur -> solarize -> flip -> normalise, as torchvision's recipes
+// resize -> window -> [gray first] -> jitter -> gray -> blur -> solarize -> flip -> normalize, as torchvision's recipes
 // do.
 struct ImageParams {
   int64_t offset = 0;  // first byte of the source in the pixel buffer, u8 RGB (H,W,3), rows packed
   int32_t source_h = 0, source_w = 0;
   int32_t resize_h = 0, resize_w = 0;  // size the whole source is resized to (Pillow's antialiased filter)
   int32_t window_y = 0, window_x = 0;  // first row and column of the output in the resized image; may be negative:
-                                       // what lies outside is black (zero before normalisation)
+                                       // what lies outside is black (zero before normalization)
   uint8_t bicubic = 0;                 // else bilinear
   uint8_t flip = 0;                    // left-right
   uint8_t jitter = 0;                  // apply the four jitter operations below in the order given
@@ -159,10 +159,10 @@ struct ImageParams {
 };
 
 // value = (pixel / 255 - mean[c]) / stddev[c]
-struct Normalisation {
+struct Normalization {
   float mean[3] = {0.485f, 0.456f, 0.406f};
   float stddev[3] = {0.229f, 0.224f, 0.225f};
-  bool operator==(const Normalisation&) const = default;
+  bool operator==(const Normalization&) const = default;
 };
 
 struct DropoutParams {
@@ -172,7 +172,7 @@ struct DropoutParams {
   int64_t group = 1;   // so many elements in a row share a draw: those of one image for drop path (stochastic depth)
 };
 
-// Weights of `size` neighbours vote exp(similarity / temperature) for their label.
+// Weights of `size` neighbors vote exp(similarity / temperature) for their label.
 struct KnnVoteParams {
   int64_t k = 20;
   int64_t classes = 10;

@@ -39,7 +39,7 @@ COSS_HOST_DEVICE inline PhiloxWords philox(uint64_t key, uint64_t counter_lo, ui
 COSS_HOST_DEVICE inline float philox_uniform(uint32_t word) { return float(word >> 8) * 0x1p-24f; }
 
 // What a stream of draws is for. Each purpose has its own counters, so no two draws ever share one.
-enum class RandomUse : uint32_t { init, order, neighbours, augment, dropout, draw, other };
+enum class RandomUse : uint32_t { init, order, neighbors, augment, dropout, draw, other };
 
 // --- what the kernels of every backend draw ------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ class Pool;
 class Tensor {
  public:
   Tensor() = default;
-  // Uninitialised memory from the pool of `device`.
+  // Uninitialized memory from the pool of `device`.
   Tensor(Shape shape, DType dtype, Device device);
   // A host copy of `values`, uploaded to `device`. T is one of the types of DTypeOf.
   template <class T>

@@ -5,7 +5,7 @@
 
 namespace coss {
 
-// Insertions, deletions, substitutions and exchanges of neighbouring letters that lead from a to b.
+// Insertions, deletions, substitutions and exchanges of neighboring letters that lead from a to b.
 int edit_distance(const std::string& a, const std::string& b);
 // The nearest of `known`, or "" when none is near enough to be meant.
 std::string nearest(const std::string& word, const std::vector<std::string>& known);

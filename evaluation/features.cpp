@@ -47,7 +47,7 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
     k.upload(ctx, view.pixels.data(), pixels);
     k.upload(ctx, view.params.data(), params);
     Tensor images({n, options.image_size, options.image_size, 3}, dtype, device);
-    k.augment_images(ctx, options.normalisation, params, pixels, images);
+    k.augment_images(ctx, options.normalization, params, pixels, images);
     Var out = network.features(Var(images), Mode::eval);
     if (options.logits) out = network.logits(out, Mode::eval);
     Tensor single = out.value;

@@ -14,7 +14,7 @@ struct FeatureOptions {
   int32_t image_size = 224;
   int64_t batch = 64;
   int workers = 2;
-  Normalisation normalisation;
+  Normalization normalization;
   bool bicubic = false;  // resizing; else bilinear
   bool logits = false;   // the classifier's output instead of the pooled features
   std::function<void(int64_t done, int64_t size)> progress;
@@ -42,7 +42,7 @@ struct WrittenFeatures {
 };
 
 // Writes the features of all images to an .npy (images, width) of floats, in pieces. Row i is image i, also where an
-// image was broken (zeros, label -1), so that neighbours keep their indices.
+// image was broken (zeros, label -1), so that neighbors keep their indices.
 WrittenFeatures write_features(Network& network, const Dataset& dataset, Device device, DType dtype,
                                const FeatureOptions& options, const std::string& path);
 

@@ -1,4 +1,4 @@
-// Normalise both sides, top-k of every test row over all training rows, one vote per k.
+// Normalize both sides, top-k of every test row over all training rows, one vote per k.
 #include "evaluation/knn.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace coss {
 namespace {
 
-Tensor normalised(const Features& features, Device device) {
+Tensor normalized(const Features& features, Device device) {
   const Tensor raw = Tensor::from(features.values, {features.rows, features.width}, device);
   Tensor rows(raw.shape(), DType::f32, device);
   kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
@@ -34,7 +34,7 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
   int64_t most = 1;
   for (int64_t count : options.k) most = std::max(most, std::min(count, voters));
 
-  const Tensor queries = normalised(test, options.device), keys = normalised(train, options.device);
+  const Tensor queries = normalized(test, options.device), keys = normalized(train, options.device);
   const Tensor labels = Tensor::from(train.labels, {train.rows}, options.device);
   Tensor values({test.rows, most}, DType::f32, options.device), indices({test.rows, most}, DType::i32, options.device);
   k.fill(ctx, -std::numeric_limits<double>::infinity(), values);
@@ -53,7 +53,7 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
     const std::vector<float> votes = scores.to_vector<float>();
     int64_t correct = 0;
     for (int64_t i = 0; i < test.rows; ++i) {
-      // Features that are NaN have no neighbours: where nobody voted, no class is right.
+      // Features that are NaN have no neighbors: where nobody voted, no class is right.
       const float* row = votes.data() + i * vote.classes;
       const int32_t label = test.labels[size_t(i)];
       correct += row[label] > 0 && rank_of_label(row, vote.classes, label) == 0;

@@ -1,4 +1,4 @@
-// The weighted k-nearest-neighbour classifier on frozen features (Wu et al., CVPR 2018): votes exp(cosine / T).
+// The weighted k-nearest-neighbor classifier on frozen features (Wu et al., CVPR 2018): votes exp(cosine / T).
 #pragma once
 #include <cstdint>
 #include <map>

@@ -39,7 +39,7 @@ Vector direction(const Vector& gradient, const std::deque<Pair>& pairs) {
 
 }  // namespace
 
-double minimise(const std::function<double(const Vector&, Vector&)>& f, Vector& x, const LbfgsOptions& options) {
+double minimize(const std::function<double(const Vector&, Vector&)>& f, Vector& x, const LbfgsOptions& options) {
   Vector gradient(x.size()), next_gradient(x.size());
   double value = f(x, gradient);
   std::deque<Pair> pairs;

@@ -11,9 +11,9 @@ struct LbfgsOptions {
   double tolerance = 1e-5;  // stop when the largest gradient entry is below it
 };
 
-// Minimises f from x and leaves the minimum there. f returns its value at x and fills the gradient. Returns the
+// Minimizes f from x and leaves the minimum there. f returns its value at x and fills the gradient. Returns the
 // minimum.
-double minimise(const std::function<double(const std::vector<double>& x, std::vector<double>& gradient)>& f,
+double minimize(const std::function<double(const std::vector<double>& x, std::vector<double>& gradient)>& f,
                 std::vector<double>& x, const LbfgsOptions& options = {});
 
 }  // namespace coss

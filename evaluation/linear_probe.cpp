@@ -16,12 +16,12 @@ namespace coss {
 namespace {
 
 // A subset of rows on the device.
-struct LabelledRows {
+struct LabeledRows {
   Tensor features, labels;  // (N,D) f32, (N) i32
   int64_t count() const { return labels.numel(); }
 };
 
-LabelledRows gather(const Features& from, const std::vector<int64_t>& rows, Device device) {
+LabeledRows gather(const Features& from, const std::vector<int64_t>& rows, Device device) {
   std::vector<float> values;
   std::vector<int32_t> labels;
   values.reserve(rows.size() * size_t(from.width));
@@ -66,7 +66,7 @@ class LinearClassifier {
     return out;
   }
   // Mean cross-entropy; its gradient is added to gradient().
-  Tensor& loss(const LabelledRows& rows) {
+  Tensor& loss(const LabeledRows& rows) {
     const Tensor z = logits(rows.features);
     Tensor dz(z.shape(), DType::f32, device_);
     Context& ctx = context(device_);
@@ -82,7 +82,7 @@ class LinearClassifier {
   Tensor parameters_, gradient_, weight_, bias_, weight_gradient_, bias_gradient_, loss_;
 };
 
-LinearProbeResult score(const LinearClassifier& classifier, const LabelledRows& rows) {
+LinearProbeResult score(const LinearClassifier& classifier, const LabeledRows& rows) {
   const std::vector<float> logits = classifier.logits(rows.features).to_vector<float>();
   const std::vector<int32_t> labels = rows.labels.to_vector<int32_t>();
   COSS_CHECK(
@@ -127,14 +127,14 @@ LinearProbeResult by_sgd(const Features& train, const Features& test, int64_t cl
 }
 
 // Fits `classifier` to rows with penalty / 2 * |weight|^2 added to the mean cross-entropy; starts where it stands.
-void fit(LinearClassifier& classifier, const LabelledRows& rows, double penalty, Device device) {
+void fit(LinearClassifier& classifier, const LabeledRows& rows, double penalty, Device device) {
   const int64_t weights = classifier.weight().numel();
   std::vector<double> x = classifier.parameters().to_doubles();
   auto put = [&](const std::vector<double>& at) {
     const std::vector<float> single(at.begin(), at.end());
     kernels(device).upload(context(device), single.data(), classifier.parameters());
   };
-  minimise(
+  minimize(
       [&](const std::vector<double>& at, std::vector<double>& gradient) {
         put(at);
         kernels(device).fill(context(device), 0, classifier.gradient());
@@ -156,8 +156,8 @@ LinearProbeResult by_lbfgs(const Features& train, const Features& test, int64_t 
   RandomStream random(options.seed, RandomUse::order);
   for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random.below(uint32_t(i + 1))]);
   const size_t held_out = std::max<size_t>(1, order.size() * 3 / 10);
-  const LabelledRows validation = gather(train, {order.begin(), order.begin() + int64_t(held_out)}, options.device);
-  const LabelledRows fitting = gather(train, {order.begin() + int64_t(held_out), order.end()}, options.device);
+  const LabeledRows validation = gather(train, {order.begin(), order.begin() + int64_t(held_out)}, options.device);
+  const LabeledRows fitting = gather(train, {order.begin() + int64_t(held_out), order.end()}, options.device);
   COSS_CHECK(fitting.count() > 0, "linear probe: too few training images");
 
   // From the strongest penalty to the weakest, each fit starting at the last one's result. The published grid is of
@@ -175,7 +175,7 @@ LinearProbeResult by_lbfgs(const Features& train, const Features& test, int64_t 
     }
   }
   LinearClassifier final_classifier(classes, train.width, options.device);
-  const LabelledRows everything = gather(train, all_rows(train), options.device);
+  const LabeledRows everything = gather(train, all_rows(train), options.device);
   fit(final_classifier, everything, best_penalty / double(train.rows), options.device);
   LinearProbeResult result = score(final_classifier, gather(test, all_rows(test), options.device));
   result.penalty = best_penalty;

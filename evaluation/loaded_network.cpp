@@ -8,7 +8,7 @@
 #include "engine/text.h"
 #include "formats/tensor_file.h"
 #include "formats/weights.h"
-#include "models/renormalised.h"
+#include "models/renormalized.h"
 
 namespace coss {
 namespace {
@@ -46,7 +46,7 @@ WeightFacts facts_of(const std::string& asked, const TensorFile& file, const std
   for (size_t i = 0; i < wanted.size(); ++i)
     if (match.tensors[i] && wanted[i].shape.size() >= 2 && wanted[i].shape[0] < 0)
       facts.classes = match.tensors[i]->shape[0];
-  facts.normalisation = WeightReport(file, match).normalisation;
+  facts.normalization = WeightReport(file, match).normalization;
   const std::string interpolation = said(file, "interpolation");
   facts.bicubic = (interpolation.empty() && match.layout ? match.layout->interpolation : interpolation) == "bicubic";
 
@@ -73,14 +73,14 @@ bool is_classifier(const std::string& parameter_name) {
   return false;
 }
 
-void LoadedNetwork::take_images_of(const Normalisation& given) {
-  if (given == normalisation) return;
-  network = std::make_unique<Renormalised>(std::move(network), given, normalisation);
+void LoadedNetwork::take_images_of(const Normalization& given) {
+  if (given == normalization) return;
+  network = std::make_unique<Renormalized>(std::move(network), given, normalization);
   if (!report.empty()) report += "; ";
   report +=
       fmt::format("images of mean {} and standard deviation {} are mapped to mean {} and standard deviation {} for it",
-                  channels_text(given.mean), channels_text(given.stddev), channels_text(normalisation.mean),
-                  channels_text(normalisation.stddev));
+                  channels_text(given.mean), channels_text(given.stddev), channels_text(normalization.mean),
+                  channels_text(normalization.stddev));
 }
 
 std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::string& weights, Classifier classifier,
@@ -108,7 +108,7 @@ std::unique_ptr<LoadedNetwork> load_network(const std::string& name, const std::
     return classifier == Classifier::optional && is_classifier(parameter);
   };
   const WeightReport report = load_weights(weights, loaded->params, "network", optional, from);
-  loaded->normalisation = facts.normalisation;
+  loaded->normalization = facts.normalization;
   loaded->bicubic = facts.bicubic;
   loaded->report = (facts.note.empty() ? "" : facts.note + "; ") + report.str();
   return loaded;

@@ -13,7 +13,7 @@ namespace coss {
 struct WeightFacts {
   std::string model;            // the asked one, or its variant that computes as the weights want
   int64_t classes = 0;          // of the file's classifier; 0: it has none
-  Normalisation normalisation;  // of the images that the weights were trained on
+  Normalization normalization;  // of the images that the weights were trained on
   bool bicubic = false;         // how those were resized; else bilinear
   std::string note;             // in words, when another model than the asked one is to be built
 };
@@ -26,15 +26,15 @@ struct LoadedNetwork {
   std::unique_ptr<Network> network;
   std::string model;  // the one that was built
   int64_t image_size = 224;
-  Normalisation normalisation;  // of the images that its weights were trained on
+  Normalization normalization;  // of the images that its weights were trained on
   bool bicubic = false;
   std::string report;  // what matched, what was missing, what was left over
 
   Network& operator*() const { return *network; }
   Network* operator->() const { return network.get(); }
-  // From now on images come with this normalisation; where it is another than that of the weights the network maps them
+  // From now on images come with this normalization; where it is another than that of the weights the network maps them
   // first, and the report says so.
-  void take_images_of(const Normalisation& given);
+  void take_images_of(const Normalization& given);
 };
 
 enum class Classifier : uint8_t { required, optional };

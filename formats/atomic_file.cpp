@@ -1,4 +1,4 @@
-// Temporary, synchronise, rename.
+// Temporary, synchronize, rename.
 #include "formats/atomic_file.h"
 
 #include <fcntl.h>
@@ -41,7 +41,7 @@ void AtomicFile::commit() {
   if (!closed) fail("close");
   const std::string parent = std::filesystem::path(path_).parent_path().string();
   const int folder = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return;  // a folder that cannot be opened cannot be synchronised; the file itself is safe
+  if (folder < 0) return;  // a folder that cannot be opened cannot be synchronized; the file itself is safe
   ::fsync(folder);
   ::close(folder);
 }

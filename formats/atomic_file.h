@@ -17,7 +17,7 @@ class AtomicFile {
 
   void write(const void* data, size_t bytes);
   void write(const std::string& text) { write(text.data(), text.size()); }
-  // Synchronises with the disk, renames, and synchronises the folder.
+  // Synchronizes with the disk, renames, and synchronizes the folder.
   void commit();
 
  private:

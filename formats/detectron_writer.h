@@ -10,7 +10,7 @@ std::string detectron_name(const std::string& name);
 
 // {"model": {name: array}, "__author__": …, "matching_heuristics": True} of the tensors that have such a name; numbers
 // of any width become fp32. Error when a tensor is no part of a ResNet's backbone or classifier. Written aside,
-// synchronised and renamed.
+// synchronized and renamed.
 void write_detectron(const std::string& path, const std::vector<NamedTensor>& tensors);
 
 }  // namespace coss

@@ -6,13 +6,13 @@
 namespace coss {
 namespace {
 
-constexpr Normalisation kImagenet{};
+constexpr Normalization kImagenet{};
 // SwAV's own evaluation divides red by 0.228.
-constexpr Normalisation kSwav{{0.485f, 0.456f, 0.406f}, {0.228f, 0.224f, 0.225f}};
+constexpr Normalization kSwav{{0.485f, 0.456f, 0.406f}, {0.228f, 0.224f, 0.225f}};
 // SimCLR takes pixels in [0, 1] as they are.
-constexpr Normalisation kPlainPixels{{0, 0, 0}, {1, 1, 1}};
+constexpr Normalization kPlainPixels{{0, 0, 0}, {1, 1, 1}};
 // CLIP's own, with bicubic resizing.
-constexpr Normalisation kClip{{0.48145466f, 0.4578275f, 0.40821073f}, {0.26862954f, 0.26130258f, 0.27577711f}};
+constexpr Normalization kClip{{0.48145466f, 0.4578275f, 0.40821073f}, {0.26862954f, 0.26130258f, 0.27577711f}};
 
 constexpr NameRule kSame = NameRule::same;
 
@@ -20,7 +20,7 @@ constexpr NameRule kSame = NameRule::same;
 
 const std::vector<Layout>& layouts() {
   static const std::vector<Layout> table{
-      // name, source, container, prefix, head, mark, rule, normalisation, interpolation
+      // name, source, container, prefix, head, mark, rule, normalization, interpolation
       {"mocov2", "MoCo v2", "state_dict", "encoder_q", "fc", "encoder_q.fc.2.weight", kSame, kImagenet},
       {"mocov1", "MoCo v1", "state_dict", "encoder_q", "fc", "", kSame, kImagenet},
       {"mocov3", "MoCo v3, its ViTs", "state_dict", "base_encoder", "head", "base_encoder.patch_embed.proj.weight",

@@ -208,9 +208,9 @@ std::string LayoutMatch::names_of() const {
   return library[0] != '\0' ? library : layout_name();
 }
 
-const Normalisation& LayoutMatch::normalisation() const {
-  static constexpr Normalisation kImagenet{};
-  return layout ? layout->normalisation : kImagenet;
+const Normalization& LayoutMatch::normalization() const {
+  static constexpr Normalization kImagenet{};
+  return layout ? layout->normalization : kImagenet;
 }
 
 LayoutMatch match_names(const TensorFile& file, const std::vector<WantedTensor>& wanted, const std::string& from) {

@@ -19,7 +19,7 @@ struct Layout {
   const char* head;       // the projection head: below the backbone or beside it or one of its parents; "" for none
   const char* mark;  // part of a name that only this layout has; "" for any; null: nothing tells, must be asked for
   NameRule rule = NameRule::same;
-  Normalisation normalisation = {};  // of the images that the weights were trained on
+  Normalization normalization = {};  // of the images that the weights were trained on
   const char* interpolation = "";    // of their resizing, where it is not bilinear
 };
 
@@ -44,7 +44,7 @@ struct LayoutMatch {
   // Whose network the weights are of (variant_for of models/network.h): of the library that spells names so, whoever
   // trained it; else the layout's name.
   std::string names_of() const;
-  const Normalisation& normalisation() const;  // ImageNet's where the layout says nothing else
+  const Normalization& normalization() const;  // ImageNet's where the layout says nothing else
 };
 
 // The place and spelling under which most of the wanted tensors are found. `from` is "auto" or a layout's name.

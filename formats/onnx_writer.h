@@ -14,7 +14,7 @@ struct OnnxOutput {
 };
 
 // The pass must have run in f32 on one image, `images` (1,H,W,3); the file takes any number of them, as (batch,3,H,W).
-// What no node of the graph has made is a constant (weights with folded norms). Written aside, synchronised and
+// What no node of the graph has made is a constant (weights with folded norms). Written aside, synchronized and
 // renamed. Error when an output does not depend on the images, or when the file would be larger than protobuf's 2 GiB.
 void write_onnx(const std::string& path, const Graph& graph, const Tensor& images,
                 const std::vector<OnnxOutput>& outputs, const std::map<std::string, std::string>& metadata);

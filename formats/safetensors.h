@@ -12,7 +12,7 @@ struct NamedTensor {
   std::vector<uint8_t> bytes;
 };
 
-// Written aside, synchronised and renamed: the file is complete or not there.
+// Written aside, synchronized and renamed: the file is complete or not there.
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                        const std::map<std::string, std::string>& metadata);
 

@@ -108,7 +108,7 @@ std::vector<float> TensorFile::read_floats(const FileTensor& tensor) const {
 TensorFile open_tensor_file(const std::string& path) {
   const auto file = std::make_shared<const FileBytes>(path);
   struct Container {
-    bool (*recognises)(const FileBytes&);
+    bool (*recognizes)(const FileBytes&);
     TensorFileParts (*read)(std::shared_ptr<const FileBytes>);
   };
   // In this order: the bytes of all but the last are unmistakable.
@@ -118,7 +118,7 @@ TensorFile open_tensor_file(const std::string& path) {
   };
   COSS_CHECK(file->size() > 0, path + " is empty");
   for (const Container& container : containers) {
-    if (container.recognises(*file)) return TensorFile(container.read(file));
+    if (container.recognizes(*file)) return TensorFile(container.read(file));
   }
   throw Error(
       path +

@@ -65,7 +65,7 @@ class TensorFile {
   std::unordered_map<std::string, size_t> index_;
 };
 
-// Recognises the container by its bytes, not by its name; Error that says what the file is when it cannot be read.
+// Recognizes the container by its bytes, not by its name; Error that says what the file is when it cannot be read.
 TensorFile open_tensor_file(const std::string& path);
 
 }  // namespace coss

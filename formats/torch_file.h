@@ -1,4 +1,4 @@
-// PyTorch's containers: recognised by their bytes, read into the same parts as every tensor file.
+// PyTorch's containers: recognized by their bytes, read into the same parts as every tensor file.
 #pragma once
 #include <memory>
 

@@ -4,7 +4,7 @@
 
 namespace coss {
 
-// Every dtype of FileDType; up to 4 GiB. Written aside, synchronised and renamed.
+// Every dtype of FileDType; up to 4 GiB. Written aside, synchronized and renamed.
 void write_torch_zip(const std::string& path, const std::vector<NamedTensor>& tensors);
 
 }  // namespace coss

@@ -14,7 +14,7 @@
 namespace coss {
 namespace {
 
-constexpr Normalisation kImagenet{};
+constexpr Normalization kImagenet{};
 constexpr size_t kListed = 8;  // names of each kind in a message
 constexpr char kTracked[] = "num_batches_tracked";
 
@@ -60,12 +60,12 @@ bool read_channels(const TensorFile& file, const std::string& key, float (&value
   return true;
 }
 
-Normalisation normalisation_of(const TensorFile& file, const LayoutMatch& match) {
-  Normalisation said;
+Normalization normalization_of(const TensorFile& file, const LayoutMatch& match) {
+  Normalization said;
   const bool complete =
       read_channels(file, "image_mean", said.mean) && read_channels(file, "image_stddev", said.stddev);
   const bool usable = complete && *std::min_element(said.stddev, said.stddev + 3) > 0;
-  return usable ? said : match.normalisation();
+  return usable ? said : match.normalization();
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ WeightReport::WeightReport(const TensorFile& file, const LayoutMatch& match)
     : container(file.container()),
       layout(match.layout_name()),
       stripped_prefix(match.prefix),
-      normalisation(normalisation_of(file, match)),
+      normalization(normalization_of(file, match)),
       matched(match.matched),
       missing(match.missing),
       unexpected(match.unexpected),
@@ -83,9 +83,9 @@ WeightReport::WeightReport(const TensorFile& file, const LayoutMatch& match)
 std::string WeightReport::str() const {
   std::string text = container + ": " + std::to_string(matched) + " tensors loaded, layout " + layout;
   if (!stripped_prefix.empty()) text += ", prefix '" + stripped_prefix + "' stripped";
-  if (normalisation != kImagenet) {
-    text += ", trained on images of mean " + channels_text(normalisation.mean) + " and standard deviation " +
-            channels_text(normalisation.stddev);
+  if (normalization != kImagenet) {
+    text += ", trained on images of mean " + channels_text(normalization.mean) + " and standard deviation " +
+            channels_text(normalization.stddev);
   }
   return text + listed("missing", missing) + listed("of another shape", mismatched) + listed("left over", unexpected);
 }

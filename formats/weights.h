@@ -17,7 +17,7 @@ struct WeightReport {
   std::string container;
   std::string layout;           // as the table of layouts names it
   std::string stripped_prefix;  // "state_dict.module."
-  Normalisation normalisation;  // of the images that the weights were trained on, as file or layout say; or ImageNet's
+  Normalization normalization;  // of the images that the weights were trained on, as file or layout say; or ImageNet's
   int64_t matched = 0;
   std::vector<std::string> missing, unexpected, mismatched;
   std::string str() const;

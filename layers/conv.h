@@ -1,4 +1,4 @@
-// Conv: a convolution without a norm, for networks that normalise before they convolve (wide ResNets) or not at all
+// Conv: a convolution without a norm, for networks that normalize before they convolve (wide ResNets) or not at all
 // (SqueezeNet); and what every
 // convolution of a network has in common: its size, the name and start of its weight, its cost.
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace coss {
 
-// The fan by which Kaiming's initialisation scales a convolution.
+// The fan by which Kaiming's initialization scales a convolution.
 enum class Fan : uint8_t { in, out };
 
 // Height and width of an image on its way through a network.

@@ -52,7 +52,7 @@ void fill_positions(Tensor& value) {
   kernels(value).cast(context(value.device()), source, value);
 }
 
-void initialise(const Init& init, uint64_t seed, uint64_t stream, Tensor& value) {
+void initialize(const Init& init, uint64_t seed, uint64_t stream, Tensor& value) {
   Context& ctx = context(value.device());
   const Kernels& k = kernels(value);
   switch (init.kind) {
@@ -111,7 +111,7 @@ void Params::allocate(Device device, DType compute, uint64_t seed, bool frozen) 
   for (size_t i = 0; i < entries_.size(); ++i) {
     const Entry& entry = entries_[i];
     Tensor value = master(entry);
-    initialise(entry.init, seed, i, value);
+    initialize(entry.init, seed, i, value);
     if (entry.stat) *entry.stat = value;
     if (entry.master) *entry.master = value;
     if (!entry.var) continue;

@@ -2,8 +2,8 @@
 // images that the teacher finds alike form a bag, and the student's embedding of one follows the teacher's of the
 // other.
 //
-// A batch is anchors, each followed by one mined neighbour (neighbours.nearest = 1). From view 0 the student makes q of
-// the anchors, q_p of the neighbours and q_m of their CutMix; from view 1 the teacher makes the keys k and k_p. With
+// A batch is anchors, each followed by one mined neighbor (neighbors.nearest = 1). From view 0 the student makes q of
+// the anchors, q_p of the neighbors and q_m of their CutMix; from view 1 the teacher makes the keys k and k_p. With
 // CE(a; b) = InfoNCE of a with the partner b against the queue of the teacher's earlier keys of anchors:
 //
 //   L = 1/3 [ w_0 (CE(q; k) + CE(q_p; k_p)) + w_1 (CE(q; k_p) + CE(q_p; k)) + s CE(q_m; k) + (1 - s) CE(q_m; k_p) ]
@@ -24,11 +24,11 @@ struct BingoWeights {
   Tensor own, other;  // w_0, w_1
   Tensor share;       // s
 };
-// The loss alone: anchors, neighbours, mixed (N,D) of the student on the tape; keys (N,D) of the teacher's anchors and
-// neighbours; queue (K,D); rows of unit length in the accumulator's dtype. values: {total, own, other, mixed}, the
+// The loss alone: anchors, neighbors, mixed (N,D) of the student on the tape; keys (N,D) of the teacher's anchors and
+// neighbors; queue (K,D); rows of unit length in the accumulator's dtype. values: {total, own, other, mixed}, the
 // latter means over what they compare.
-LossTerms bingo_loss(float temperature, const BingoWeights& weights, const Var& anchors, const Var& neighbours,
-                     const Var& mixed, const Tensor& anchor_keys, const Tensor& neighbour_keys, const Tensor& queue);
+LossTerms bingo_loss(float temperature, const BingoWeights& weights, const Var& anchors, const Var& neighbors,
+                     const Var& mixed, const Tensor& anchor_keys, const Tensor& neighbor_keys, const Tensor& queue);
 
 class BingoMethod : public Method {
  public:

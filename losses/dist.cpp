@@ -1,4 +1,4 @@
-// DIST: a Pearson correlation is the cosine of centred vectors, so the rows of CoSS's kernel give both terms.
+// DIST: a Pearson correlation is the cosine of centered vectors, so the rows of CoSS's kernel give both terms.
 #include "losses/dist.h"
 
 #include "autograd/ops.h"

@@ -10,8 +10,8 @@ namespace coss {
 
 LossTerms irg_loss(const Var& student, const Tensor& teacher) {
   check_same_rows("irg", student.value, teacher);
-  const Var of_student = gram(centred_over_batch(student));
-  const Tensor of_teacher = gram(centred_over_batch(Var(teacher))).value;
+  const Var of_student = gram(centered_over_batch(student));
+  const Tensor of_teacher = gram(centered_over_batch(Var(teacher))).value;
   return fused_loss(of_student, 1, [&](Tensor& loss, Tensor& dgram) {
     kernels(loss).irg_loss(context(loss.device()), of_student.value, of_teacher, loss, dgram);
   });
@@ -26,7 +26,7 @@ LossTerms irg_path_loss(const Var& student, const Tensor& teacher) {
 
 namespace {
 
-// Means of `group` neighbouring channels.
+// Means of `group` neighboring channels.
 Var mean_of_groups(const Var& x, int64_t group) {
   if (group == 1) return x;
   const int64_t channels = x.shape()[3] / group;

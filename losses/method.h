@@ -13,7 +13,7 @@ namespace coss {
 
 // What a step gives to a method; all on the device.
 struct StepInputs {
-  std::vector<Tensor> views;  // each (N,S,S,3) compute dtype, normalised: augmented views of the same N images
+  std::vector<Tensor> views;  // each (N,S,S,3) compute dtype, normalized: augmented views of the same N images
   Tensor labels;              // (N) i32; -1 where there is none
   Tensor indices;             // (N) i32: the images' places in the data set
   Tensor step;                // i64 (1): updates so far, for dropout and other draws
@@ -78,8 +78,8 @@ struct MethodParts {
   std::function<std::unique_ptr<Network>(const Scope&)> twin = {};
   // The same of the teacher's, without its weights: for the shapes of its stages. Null where there is no teacher.
   std::function<std::unique_ptr<Network>(const Scope&)> teacher_twin = {};
-  int64_t batch = 0;                 // images in a batch, anchors and neighbours together
-  int64_t nearest = 0;               // each anchor is followed by so many of its neighbours
+  int64_t batch = 0;                 // images in a batch, anchors and neighbors together
+  int64_t nearest = 0;               // each anchor is followed by so many of its neighbors
   int64_t images = 0, classes = 0;   // of the training data
   std::vector<int32_t> labels = {};  // of the training data; -1 where there is none
   int64_t steps_per_epoch = 1, total_steps = 0;
@@ -98,7 +98,7 @@ struct MethodInfo {
   struct Needs {
     bool teacher = false, labels = false, teacher_logits = false;
     bool teacher_head = false;  // the one of the teacher's file; not when the option teacher_head is there and 0
-    bool queue = false, neighbours = false;
+    bool queue = false, neighbors = false;
   } needs;
   std::vector<MethodOption> options;
   std::function<std::unique_ptr<Method>(const MethodOptions&, const MethodParts&)> make;

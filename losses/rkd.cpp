@@ -1,4 +1,4 @@
-// RKD: the loss on inner products of centred rows, the method on pooled features.
+// RKD: the loss on inner products of centered rows, the method on pooled features.
 #include "losses/rkd.h"
 
 #include "autograd/ops.h"
@@ -9,8 +9,8 @@ namespace coss {
 
 LossTerms rkd_loss(const RkdParams& params, const Var& student, const Tensor& teacher) {
   check_same_rows("rkd", student.value, teacher);
-  const Var of_student = gram(centred_over_batch(student));
-  const Tensor of_teacher = gram(centred_over_batch(Var(teacher))).value;
+  const Var of_student = gram(centered_over_batch(student));
+  const Tensor of_teacher = gram(centered_over_batch(Var(teacher))).value;
   return fused_loss(of_student, 3, [&](Tensor& terms, Tensor& dgram) {
     kernels(terms).rkd_loss(context(terms.device()), params, of_student.value, of_teacher, terms, dgram);
   });

@@ -13,7 +13,7 @@ namespace coss {
 class Network {
  public:
   virtual ~Network() = default;
-  // images (N,H,W,3) normalised -> pooled features (N, feature_width). In train mode batch statistics are used and
+  // images (N,H,W,3) normalized -> pooled features (N, feature_width). In train mode batch statistics are used and
   // updated; in eval mode norms are folded into the convolutions and nothing is recorded on a tape. step, i64 (1) on
   // the device, counts the updates so far: networks with dropout or drop path need it in train mode. `stages`, when
   // wanted, receives the output of each stage.

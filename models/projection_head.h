@@ -1,6 +1,6 @@
 // Projection heads: what self-supervised methods put behind a backbone, with the names of their files. Linear layers
 // with batch norm and activation between them, as each method has it, perhaps rows of unit length, perhaps DINO's
-// weight-normalised prototypes.
+// weight-normalized prototypes.
 #pragma once
 #include <memory>
 #include <string>

@@ -17,7 +17,7 @@ ConvOptions conv(int64_t in, int64_t out, int64_t window, int64_t stride) {
 }
 
 // x + conv2(relu(bn2(conv1(relu(bn1(x)))))). Where the width changes, what is added is a 1x1 convolution of the
-// normalised input.
+// normalized input.
 class Block {
  public:
   Block(const Scope& scope, int64_t in, int64_t out, int64_t stride)

@@ -1,5 +1,5 @@
 // The wide ResNets of Zagoruyko and Komodakis 2016 (arXiv 1605.07146) for CIFAR: WRN-d-w has d = 6n + 4 layers, w times
-// as wide as a CIFAR ResNet, each block normalised before it convolves. Names and numerics are RepDistiller's.
+// as wide as a CIFAR ResNet, each block normalized before it convolves. Names and numerics are RepDistiller's.
 #pragma once
 #include <memory>
 

@@ -4,7 +4,7 @@
 # test images, OUT/validation the same with those 5,000 in place of the test images.
 #   scripts/cifar_table.sh CIFAR_FOLDER TEACHER_FILE OUT [SEED] [ROW…]
 # Rows that are there already are not made again; a broken one goes on. Writes OUT/table.tsv: row, seed, factor of the
-# learning rate, kNN (k = 20) and linear accuracy in per cent, seconds of training. SPLIT=validation STEPS=250 RATE=10
+# learning rate, kNN (k = 20) and linear accuracy in percent, seconds of training. SPLIT=validation STEPS=250 RATE=10
 # tries ten times the learning rate: OUT/validation.tsv. Two of it with THREADS=1 share two cores better than one does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,9 +54,9 @@ row() {  # name, recipe, overrides…
 
 pair=resnet56_resnet20_cifar10
 row coss coss_$pair
-row coss_plain_batches coss_$pair neighbours.nearest=0
+row coss_plain_batches coss_$pair neighbors.nearest=0
 row coss_without_space coss_$pair method.column_weight=0
-row coss_plain_without_space coss_$pair neighbours.nearest=0 method.column_weight=0
+row coss_plain_without_space coss_$pair neighbors.nearest=0 method.column_weight=0
 row simreg simreg_$pair
 row seed seed_$pair
 row compress_1q compress_1q_$pair

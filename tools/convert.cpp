@@ -142,8 +142,8 @@ std::map<std::string, std::string> metadata_of(const TensorFile& file, const Fou
   if (file.container() == "safetensors") metadata = file.metadata();
   const std::string model = found.model->name;
   metadata["model"] = model;
-  metadata["image_mean"] = channels_text(report.normalisation.mean);
-  metadata["image_stddev"] = channels_text(report.normalisation.stddev);
+  metadata["image_mean"] = channels_text(report.normalization.mean);
+  metadata["image_stddev"] = channels_text(report.normalization.stddev);
   metadata["layout"] = report.layout;
   for (const Numerics& row : kNumerics) {
     if (model.starts_with(row.model)) metadata.emplace(row.key, row.value);

@@ -38,7 +38,7 @@ void run_draw(const DrawCommand& options) {
 void add_draw(CLI::App& program) {
   auto options = std::make_shared<DrawCommand>();
   DrawOptions& draw = options->draw;
-  CLI::App* command = program.add_subcommand("draw", "Draw a small labelled image set: textured shapes as JPEG files");
+  CLI::App* command = program.add_subcommand("draw", "Draw a small labeled image set: textured shapes as JPEG files");
   command->add_option("--out", options->out, "Folder to make, with train/ and val/")->required();
   add_force(*command, options->force);
   command->add_option("--classes", draw.classes, "Classes")

@@ -1,5 +1,5 @@
 // Each pixel is the mean of four samples of an analytic picture: background texture, shape filled with its class's
-// texture, occluding bars, noise. Colour, place, size, angle and texture frequency are random and say nothing about the
+// texture, occluding bars, noise. Color, place, size, angle and texture frequency are random and say nothing about the
 // class, so pixels alone do not tell the classes apart.
 #include "tools/drawn_images.h"
 
@@ -32,7 +32,7 @@ constexpr float kPi = 3.14159265f;
 struct Point {
   float x = 0, y = 0;
 };
-struct Colour {
+struct Color {
   float r = 0, g = 0, b = 0;
 };
 
@@ -40,9 +40,7 @@ Point rotate(Point p, float angle) {
   const float c = std::cos(angle), s = std::sin(angle);
   return {c * p.x - s * p.y, s * p.x + c * p.y};
 }
-Colour mix(Colour a, Colour b, float t) {
-  return {a.r + (b.r - a.r) * t, a.g + (b.g - a.g) * t, a.b + (b.b - a.b) * t};
-}
+Color mix(Color a, Color b, float t) { return {a.r + (b.r - a.r) * t, a.g + (b.g - a.g) * t, a.b + (b.b - a.b) * t}; }
 float length(Point p) { return std::sqrt(p.x * p.x + p.y * p.y); }
 float fraction(float x) { return x - std::floor(x); }
 
@@ -132,25 +130,25 @@ size_t texture_of(int label) { return (size_t(label) + size_t(label) / kShapes.s
 
 // --- one picture -------------------------------------------------------------------------------------------------
 
-Colour random_colour(RandomStream& random) { return {random.uniform(), random.uniform(), random.uniform()}; }
+Color random_color(RandomStream& random) { return {random.uniform(), random.uniform(), random.uniform()}; }
 
-// A texture in two colours, placed and turned at random.
+// A texture in two colors, placed and turned at random.
 struct Paint {
   size_t texture;
   float frequency, angle;
   Point shift;
-  Colour dark, light;
+  Color dark, light;
 
   Paint(RandomStream& random, size_t kind, float least_contrast)
       : texture(kind), frequency(random.uniform(1.0f, 1.7f)), angle(random.uniform(0, 2 * kPi)) {
     shift = {random.uniform(-20, 20), random.uniform(-20, 20)};
     if (kTextures[kind].brightness == kTextures[8].brightness) shift = {};  // rings around the middle
-    dark = random_colour(random);
+    dark = random_color(random);
     do {
-      light = random_colour(random);
+      light = random_color(random);
     } while (std::abs(light.r - dark.r) + std::abs(light.g - dark.g) + std::abs(light.b - dark.b) < least_contrast);
   }
-  Colour at(Point p) const {
+  Color at(Point p) const {
     const Point turned = rotate({p.x * frequency, p.y * frequency}, angle);
     return mix(dark, light, kTextures[texture].brightness({turned.x + shift.x, turned.y + shift.y}));
   }
@@ -159,14 +157,14 @@ struct Paint {
 struct Bar {
   Point middle;
   float angle, half_length, half_width;
-  Colour colour;
+  Color color;
 
   explicit Bar(RandomStream& random)
       : middle{random.uniform(-1, 1), random.uniform(-1, 1)},
         angle(random.uniform(0, kPi)),
         half_length(random.uniform(0.2f, 0.6f)),
         half_width(random.uniform(0.02f, 0.08f)),
-        colour(random_colour(random)) {}
+        color(random_color(random)) {}
   bool covers(Point p) const {
     const Point q = rotate({p.x - middle.x, p.y - middle.y}, -angle);
     return std::abs(q.x) < half_length && std::abs(q.y) < half_width;
@@ -182,19 +180,19 @@ std::string drawn_class_name(int label) {
 std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t index) {
   RandomStream random(seed, RandomUse::draw, uint64_t(label), index);
   // The picture is the square [-1, 1] x [-1, 1].
-  const Point centre{random.uniform(-0.3f, 0.3f), random.uniform(-0.3f, 0.3f)};
+  const Point center{random.uniform(-0.3f, 0.3f), random.uniform(-0.3f, 0.3f)};
   const float radius = random.uniform(0.6f, 0.9f), angle = random.uniform(-0.7f, 0.7f);
   const Paint paint(random, texture_of(label), 1.0f);
   const Paint ground(random, random.below(uint32_t(kTextures.size())), 0.2f);
-  const Colour veil = random_colour(random);
+  const Color veil = random_color(random);
   std::vector<Bar> bars;
   for (uint32_t i = random.below(3); i > 0; --i) bars.emplace_back(random);
   const float grain = random.uniform(0.01f, 0.04f), light = random.uniform(0.7f, 1.1f);
 
   const auto sample = [&](Point p) {
     for (const Bar& bar : bars)
-      if (bar.covers(p)) return bar.colour;
-    const Point q = rotate({(p.x - centre.x) / radius, (p.y - centre.y) / radius}, -angle);
+      if (bar.covers(p)) return bar.color;
+    const Point q = rotate({(p.x - center.x) / radius, (p.y - center.y) / radius}, -angle);
     if (kShapes[shape_of(label)].inside(q)) return paint.at(q);
     return mix(ground.at(p), veil, 0.75f);  // paler than the shape
   };
@@ -204,9 +202,9 @@ std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t ind
   const float step = 2 / float(size);
   for (int y = 0; y < size; ++y) {
     for (int x = 0; x < size; ++x) {
-      Colour sum;
+      Color sum;
       for (const Point offset : {Point{0.25f, 0.25f}, Point{0.75f, 0.25f}, Point{0.25f, 0.75f}, Point{0.75f, 0.75f}}) {
-        const Colour c = sample({(float(x) + offset.x) * step - 1, (float(y) + offset.y) * step - 1});
+        const Color c = sample({(float(x) + offset.x) * step - 1, (float(y) + offset.y) * step - 1});
         sum = {sum.r + c.r / 4, sum.g + c.g / 4, sum.b + c.b / 4};
       }
       for (const float channel : {sum.r, sum.g, sum.b}) {

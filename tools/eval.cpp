@@ -158,14 +158,14 @@ void add_eval(CLI::App& program) {
               "--data cifar-10-batches-bin");
   classify.callback([=] { run_classify(*classify_options); });
 
-  CLI::App& knn = *command.add_subcommand("knn", "weighted nearest neighbours on frozen features");
+  CLI::App& knn = *command.add_subcommand("knn", "weighted nearest neighbors on frozen features");
   auto knn_options = std::make_shared<EvaluationOptions>();
   auto knn_choice = std::make_shared<KnnOptions>();
   add_evaluation_options(knn, *knn_options);
   CLI::Option* leave_one_out =
       knn.add_flag("--leave-one-out", knn_choice->leave_one_out, "grade each training image by all others");
   for (CLI::Option* other : add_test_images(knn, knn_options->data)) leave_one_out->excludes(other);
-  knn.add_option("--k", knn_choice->k, "neighbours; several at once")->capture_default_str();
+  knn.add_option("--k", knn_choice->k, "neighbors; several at once")->capture_default_str();
   knn.add_option("--temperature", knn_choice->temperature, "of the votes exp(cosine / T)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

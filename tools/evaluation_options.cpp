@@ -23,10 +23,10 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
   options.image_size = image_size > 0 ? image_size : int32_t(network.image_size);
   options.batch = common.batch;
   options.workers = workers;
-  options.normalisation = network.normalisation;
+  options.normalization = network.normalization;
   options.bicubic = network.bicubic;
-  std::copy(mean.begin(), mean.end(), options.normalisation.mean);
-  std::copy(stddev.begin(), stddev.end(), options.normalisation.stddev);
+  std::copy(mean.begin(), mean.end(), options.normalization.mean);
+  std::copy(stddev.begin(), stddev.end(), options.normalization.stddev);
   options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
   if (isatty(STDERR_FILENO))
     options.progress = [label](int64_t done, int64_t size) {

@@ -21,7 +21,7 @@ struct MethodsOptions {
 std::vector<std::pair<const char*, bool>> needs_of(const MethodInfo& method) {
   const MethodInfo::Needs& needs = method.needs;
   return {{"teacher", needs.teacher},           {"labels", needs.labels}, {"teacher_logits", needs.teacher_logits},
-          {"teacher_head", needs.teacher_head}, {"queue", needs.queue},   {"neighbours", needs.neighbours}};
+          {"teacher_head", needs.teacher_head}, {"queue", needs.queue},   {"neighbors", needs.neighbors}};
 }
 
 int64_t usual_views(const MethodInfo& method) { return views_of(MethodOptions(method.name)); }

@@ -1,11 +1,11 @@
-// `coss mine`: the nearest neighbours of every training image, from stored features or straight from a network.
+// `coss mine`: the nearest neighbors of every training image, from stored features or straight from a network.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "evaluation/neighbours.h"
+#include "evaluation/neighbors.h"
 #include "evaluation/signals.h"
 #include "formats/outputs.h"
 #include "tools/commands.h"
@@ -36,7 +36,7 @@ void run_mine(const MineOptions& options) {
   mining.memory_bytes = size_t(options.memory_gib * double(size_t(1) << 30));
   if (isatty(STDERR_FILENO))
     mining.progress = [](int64_t done, int64_t rows) {
-      fmt::print(stderr, "\rneighbours {}/{}{}", done, rows, done == rows ? "\n" : "");
+      fmt::print(stderr, "\rneighbors {}/{}{}", done, rows, done == rows ? "\n" : "");
     };
 
   if (!options.features.empty()) {
@@ -52,7 +52,7 @@ void run_mine(const MineOptions& options) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (common.json)
     fmt::print("{}\n",
-               nlohmann::ordered_json{{"neighbours", options.out}, {"k", options.k}, {"seconds", seconds}}.dump());
+               nlohmann::ordered_json{{"neighbors", options.out}, {"k", options.k}, {"seconds", seconds}}.dump());
   else
     fmt::print("{}: the {} nearest of every image, in {:.1f} s\n", options.out, options.k, seconds);
 }
@@ -60,12 +60,12 @@ void run_mine(const MineOptions& options) {
 }  // namespace
 
 void add_mine(CLI::App& program) {
-  CLI::App& command = *program.add_subcommand("mine", "find the nearest neighbours of every training image, exactly");
+  CLI::App& command = *program.add_subcommand("mine", "find the nearest neighbors of every training image, exactly");
   auto options = std::make_shared<MineOptions>();
   CLI::Option* features =
       command.add_option("--features", options->features, "features (images, width) as 'coss embed' writes them")
           ->type_name("FILE.npy");
-  command.add_option("--k", options->k, "neighbours of each image")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--k", options->k, "neighbors of each image")->check(CLI::PositiveNumber)->capture_default_str();
   command.add_option("--out", options->out, "the file to write, (images, k) 32-bit integers")
       ->required()
       ->type_name("FILE.npy");
@@ -76,7 +76,7 @@ void add_mine(CLI::App& program) {
       ->check(CLI::PositiveNumber);
   add_evaluation_options(command, options->evaluation, /*required=*/false);
   add_split(command, options->evaluation.data)->excludes(features);
-  add_example(command, "coss mine --features features/features.npy --k 384 --out neighbours.npy");
+  add_example(command, "coss mine --features features/features.npy --k 384 --out neighbors.npy");
   command.callback([options] { run_mine(*options); });
 }
 

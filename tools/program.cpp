@@ -133,7 +133,7 @@ std::string usage_message(const CLI::App& program, const CLI::ParseError& error,
 
 int run_program(int argc, const char* const* argv) {
   try {
-    CLI::App program("Distils large self-supervised teachers into small students.", "coss");
+    CLI::App program("Distills large self-supervised teachers into small students.", "coss");
     build(program);
     try {
       program.parse(argc, argv);

@@ -37,11 +37,11 @@ std::vector<std::string> all_overrides(const TrainOptions& options) {
 }
 
 // A student that starts from weights goes on with the images that they were trained on, unless the recipe says how
-// images are normalised; the teacher's are mapped to its own in any case.
-void settle_normalisation(Config& config) {
+// images are normalized; the teacher's are mapped to its own in any case.
+void settle_normalization(Config& config) {
   const StudentConfig& student = config.student;
-  if (config.data.normalisation_said || student.weights.empty()) return;
-  config.data.normalisation = facts_of_weights(student.model, student.weights, student.from).normalisation;
+  if (config.data.normalization_said || student.weights.empty()) return;
+  config.data.normalization = facts_of_weights(student.model, student.weights, student.from).normalization;
 }
 
 // Everything but the run: on the processor a step is made without memory, so that it takes no time; a GPU makes one.
@@ -60,7 +60,7 @@ void rehearse(const Config& config, Device device, std::FILE* screen) {
 void check_trace(const TrainOptions& options, const Config& config) {
   check_output(
       options.trace,
-      {options.recipe, config.data.path, config.teacher.weights, config.student.weights, config.neighbours.file},
+      {options.recipe, config.data.path, config.teacher.weights, config.student.weights, config.neighbors.file},
       options.force);
   const auto place = [](const std::string& path) { return std::filesystem::weakly_canonical(path); };
   const std::filesystem::path relative = place(options.trace).lexically_relative(place(options.out));
@@ -86,7 +86,7 @@ TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, cons
 
 void run_train(const TrainOptions& options) {
   Config config = load_config(options.recipe, all_overrides(options));
-  settle_normalisation(config);
+  settle_normalization(config);
   const Device device = resolve_device(config.device);
   config.device = name_of(device);
   // A run keeps the dtype that it was started with, on whatever machine it is continued.

@@ -83,7 +83,7 @@ void check(const Config& c) {
     need(c.data.views.empty() || described == taken,
          fmt::format("data.views describes {} views, and the method {} takes {}", described, c.method.name, taken));
   }
-  for (float stddev : c.data.normalisation.stddev) need(stddev > 0, "data.stddev must be above 0");
+  for (float stddev : c.data.normalization.stddev) need(stddev > 0, "data.stddev must be above 0");
   at_least("student.classes", c.student.classes, 0);
   at_least("train.batch", c.train.batch, 1);
   at_least("train.epochs", c.train.epochs, 1);
@@ -103,15 +103,15 @@ void check(const Config& c) {
   at_least("knn.every_steps", c.knn.every_steps, 0);
   at_least("knn.k", c.knn.k, 1);
 
-  const int64_t nearest = c.neighbours.nearest;
-  at_least("neighbours.nearest", nearest, 0);
+  const int64_t nearest = c.neighbors.nearest;
+  at_least("neighbors.nearest", nearest, 0);
   if (nearest > 0) {
-    need(c.neighbours.pool >= nearest,
-         fmt::format("neighbours.pool is {}; it must be at least neighbours.nearest = {}", c.neighbours.pool, nearest));
+    need(c.neighbors.pool >= nearest,
+         fmt::format("neighbors.pool is {}; it must be at least neighbors.nearest = {}", c.neighbors.pool, nearest));
     need(c.train.batch % (1 + nearest) == 0,
-         fmt::format("train.batch = {} is no multiple of 1 + neighbours.nearest = {}", c.train.batch, 1 + nearest));
-    need(!c.neighbours.file.empty() || !c.teacher.model.empty(),
-         "neighbours.nearest needs neighbours.file or a teacher to mine with");
+         fmt::format("train.batch = {} is no multiple of 1 + neighbors.nearest = {}", c.train.batch, 1 + nearest));
+    need(!c.neighbors.file.empty() || !c.teacher.model.empty(),
+         "neighbors.nearest needs neighbors.file or a teacher to mine with");
   }
   if (nearest >= 0 && c.train.accumulate >= 1)
     need(c.anchors() % c.train.accumulate == 0,

@@ -27,8 +27,8 @@ struct DataConfig {
   std::string augmentation = "moco_v2";
   std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above
   int workers = 2;
-  Normalisation normalisation;      // keys data.mean and data.stddev
-  bool normalisation_said = false;  // one of the two stands in the recipe
+  Normalization normalization;      // keys data.mean and data.stddev
+  bool normalization_said = false;  // one of the two stands in the recipe
 };
 
 struct TeacherConfig {
@@ -44,15 +44,15 @@ struct StudentConfig {
   int64_t classes = 0;  // of the student's own classifier; 0: those of the data if the method needs labels, else none
 };
 
-struct NeighboursConfig {
+struct NeighborsConfig {
   std::string file;     // .npy of `coss mine`; empty: mined with the teacher before the first step
-  int64_t nearest = 0;  // neighbours per anchor; 0: a plain shuffled batch
+  int64_t nearest = 0;  // neighbors per anchor; 0: a plain shuffled batch
   int64_t pool = 31;    // they are drawn from this many nearest
-  bool unique = false;  // no image twice in a batch, as far as the stored neighbours allow
+  bool unique = false;  // no image twice in a batch, as far as the stored neighbors allow
 };
 
 struct TrainConfig {
-  int64_t batch = 256;     // images per step, anchors and neighbours together
+  int64_t batch = 256;     // images per step, anchors and neighbors together
   int64_t epochs = 100;    // of anchors
   int64_t max_steps = 0;   // stop after this many steps; 0: after `epochs`
   int64_t accumulate = 1;  // a step is this many batches of batch / accumulate images
@@ -83,7 +83,7 @@ struct Config {
   TeacherConfig teacher;
   StudentConfig student;
   MethodOptions method{"coss"};
-  NeighboursConfig neighbours;
+  NeighborsConfig neighbors;
   TrainConfig train;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
@@ -91,8 +91,8 @@ struct Config {
   LogConfig log;
   KnnConfig knn;
 
-  // Images that start a neighbourhood in each step: train.batch / (1 + neighbours.nearest).
-  int64_t anchors() const { return train.batch / (1 + neighbours.nearest); }
+  // Images that start a neighborhood in each step: train.batch / (1 + neighbors.nearest).
+  int64_t anchors() const { return train.batch / (1 + neighbors.nearest); }
 };
 
 // What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.

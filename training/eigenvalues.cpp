@@ -11,7 +11,7 @@ namespace coss {
 namespace {
 
 // diagonal (n) and the one beside it (n - 1) of a matrix that is similar to `a`; of `a` the lower triangle is read.
-void tridiagonalise(std::vector<double>& a, int64_t n, std::vector<double>& diagonal, std::vector<double>& beside) {
+void tridiagonalize(std::vector<double>& a, int64_t n, std::vector<double>& diagonal, std::vector<double>& beside) {
   std::vector<double> mirror(static_cast<size_t>(n)), product(mirror);
   // The last row first: what remains is a leading square.
   for (int64_t last = n - 1; last > 0; --last) {
@@ -80,7 +80,7 @@ void qr_step(std::vector<double>& diagonal, std::vector<double>& beside, size_t 
 std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, int64_t n) {
   COSS_ASSERT(n > 0 && int64_t(matrix.size()) == n * n);
   std::vector<double> diagonal(static_cast<size_t>(n)), beside(static_cast<size_t>(n));
-  tridiagonalise(matrix, n, diagonal, beside);
+  tridiagonalize(matrix, n, diagonal, beside);
   double size = 0;
   for (size_t i = 0; i < size_t(n); ++i) size = std::max(size, std::abs(diagonal[i]) + std::abs(beside[i]));
   const double nothing = std::numeric_limits<double>::epsilon() * size;

@@ -1,4 +1,4 @@
-// One Gram matrix of each side, in double, gives ranks and neighbours; everything else is small beside it.
+// One Gram matrix of each side, in double, gives ranks and neighbors; everything else is small beside it.
 #include "training/health.h"
 
 #include <fmt/format.h>
@@ -74,7 +74,7 @@ std::vector<double> to_unit_length(Rows& x) {
   return lengths;
 }
 
-void centre(Rows& x) {
+void center(Rows& x) {
   std::vector<double> mean(static_cast<size_t>(x.width), 0.0);
   for (int64_t i = 0; i < x.count; ++i)
     for (int64_t j = 0; j < x.width; ++j) mean[size_t(j)] += x.values[size_t(i * x.width + j)];
@@ -84,7 +84,7 @@ void centre(Rows& x) {
 }
 
 double spread_of_unit_rows(Rows unit) {
-  centre(unit);
+  center(unit);
   std::vector<double> square(static_cast<size_t>(unit.width), 0.0);
   for (int64_t i = 0; i < unit.count; ++i)
     for (int64_t j = 0; j < unit.width; ++j) {
@@ -96,8 +96,8 @@ double spread_of_unit_rows(Rows unit) {
   return sum / std::sqrt(double(unit.width));
 }
 
-// Products of the centred rows, from their cosines and lengths.
-std::vector<double> centred_gram(std::vector<double> g, const std::vector<double>& lengths) {
+// Products of the centered rows, from their cosines and lengths.
+std::vector<double> centered_gram(std::vector<double> g, const std::vector<double>& lengths) {
   const size_t n = lengths.size();
   std::vector<double> mean(n, 0.0);
   for (size_t i = 0; i < n; ++i) {
@@ -157,15 +157,15 @@ Side measure_side(const Tensor& features) {
   Side side;
   side.rows = x.count;
   if (x.count < 2) return side;
-  Rows centred = x;
+  Rows centered = x;
   const std::vector<double> lengths = to_unit_length(x);
   side.cosines = gram(x);
   const double nothing = 1e-13 * std::inner_product(lengths.begin(), lengths.end(), lengths.begin(), 0.0);
   if (x.width < x.count) {  // the same singular values from the smaller square
-    centre(centred);
-    side.rank = effective_rank(gram(transposed(centred)), x.width, nothing);
+    center(centered);
+    side.rank = effective_rank(gram(transposed(centered)), x.width, nothing);
   } else {
-    side.rank = effective_rank(centred_gram(side.cosines, lengths), x.count, nothing);
+    side.rank = effective_rank(centered_gram(side.cosines, lengths), x.count, nothing);
   }
   side.spread = spread_of_unit_rows(std::move(x));
   return side;
@@ -229,7 +229,7 @@ std::vector<std::string> HealthWatch::look(int64_t step, const Health& health, d
   const double chance = 10.0 / std::max<double>(double(health.rows) - 1, 1);
   if (settled && health.rows >= 2 * kEnoughRows && health.overlap_10 < 1.2 * chance)
     warn("overlap",
-         fmt::format("overlap_10 is {:.3g}, by chance {:.3g}: the student's neighbours are not the teacher's; "
+         fmt::format("overlap_10 is {:.3g}, by chance {:.3g}: the student's neighbors are not the teacher's; "
                      "usually schedule.learning_rate is too low or too high, or the loss's weights are wrong",
                      health.overlap_10, chance));
 

@@ -17,7 +17,7 @@ struct Health {
   // Mean over the dimensions of the standard deviation of rows of unit length, times sqrt(D): 1 where they point
   // everywhere alike, 0 where all rows are the same.
   double student_std = kNone, teacher_std = kNone;
-  // exp of the entropy of the singular values of the centred features over their sum (Roy and Vetterli, "The effective
+  // exp of the entropy of the singular values of the centered features over their sum (Roy and Vetterli, "The effective
   // rank", EUSIPCO 2007); 0 where all rows are the same.
   double student_rank = kNone, teacher_rank = kNone;
   // Share of the teacher's 1, 5, 10 nearest rows (by cosine) that are among the student's as many nearest.

@@ -49,13 +49,13 @@ void remove_dead(const fs::path& parent, const std::string& stem, const std::str
 
 }  // namespace
 
-void synchronise(const fs::path& path) {
+void synchronize(const fs::path& path) {
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   COSS_CHECK(descriptor >= 0, fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
   const int failed = fsync(descriptor);
   const int reason = errno;
   close(descriptor);
-  // Some file systems cannot synchronise a folder and say EINVAL.
+  // Some file systems cannot synchronize a folder and say EINVAL.
   COSS_CHECK(!failed || reason == EINVAL, fmt::format("cannot write {}: {}", path.string(), std::strerror(reason)));
 }
 
@@ -130,8 +130,8 @@ void NewFolder::make_aside() {
 
 void NewFolder::appear() {
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(aside_)) synchronise(entry.path());
-  synchronise(aside_);
+  for (const auto& entry : fs::directory_iterator(aside_)) synchronize(entry.path());
+  synchronize(aside_);
   if (replaces_) fs::permissions(aside_, permissions_, ignored);
   if (std::rename(aside_.c_str(), place_.c_str()) != 0) {
     const int reason = errno;
@@ -142,7 +142,7 @@ void NewFolder::appear() {
     throw Error(fmt::format("cannot make {}: {}", path_, std::strerror(reason)));
   }
   appeared_ = true;
-  synchronise(place_.parent_path());
+  synchronize(place_.parent_path());
 }
 
 void NewFolder::remove() {

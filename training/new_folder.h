@@ -34,7 +34,7 @@ class NewFolder {
   ~NewFolder();
 
   const std::filesystem::path& aside() const { return aside_; }
-  // Synchronises and renames into place. Throws Error when another process was faster.
+  // Synchronizes and renames into place. Throws Error when another process was faster.
   void appear();
   void keep() { kept_ = true; }
   bool kept() const { return kept_; }
@@ -53,6 +53,6 @@ class NewFolder {
 };
 
 // Forces a file or a folder to the disk.
-void synchronise(const std::filesystem::path& path);
+void synchronize(const std::filesystem::path& path);
 
 }  // namespace coss

@@ -49,7 +49,7 @@ const char* augmentation_help() {
 // Config holds.
 std::vector<Key> keys(Config& c) {
   std::vector<Key> table{
-      {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbours"},
+      {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbors"},
       {"device", &c.device, "auto (a GPU if one can be used) | cpu | cuda"},
       {"dtype", &c.dtype,
        "of activations and weights: auto (the one that trains fastest) | fp32 | bf16 | fp16 (on a GPU)"},
@@ -68,9 +68,9 @@ std::vector<Key> keys(Config& c) {
        "...]; "
        "empty: all as data.augmentation and data.image_size"},
       {"data.workers", &c.data.workers, "threads that decode images"},
-      {"data.mean", &c.data.normalisation.mean,
+      {"data.mean", &c.data.normalization.mean,
        "of red, green and blue, subtracted from pixels in [0, 1]; unless given, as student.weights want"},
-      {"data.stddev", &c.data.normalisation.stddev,
+      {"data.stddev", &c.data.normalization.stddev,
        "of red, green and blue, divides after that; unless given, as student.weights want"},
 
       {"teacher.model", &c.teacher.model, "see `coss models`; empty where the method has no teacher"},
@@ -83,12 +83,12 @@ std::vector<Key> keys(Config& c) {
 
       {"method.name", &c.method.name, "see `coss methods`; it brings the options that follow"},
 
-      {"neighbours.file", &c.neighbours.file, ".npy of `coss mine`; empty: mined with the teacher first"},
-      {"neighbours.nearest", &c.neighbours.nearest, "neighbours that join each anchor; 0: none"},
-      {"neighbours.pool", &c.neighbours.pool, "they are drawn from this many nearest"},
-      {"neighbours.unique", &c.neighbours.unique, "no image twice in a batch: others take the place"},
+      {"neighbors.file", &c.neighbors.file, ".npy of `coss mine`; empty: mined with the teacher first"},
+      {"neighbors.nearest", &c.neighbors.nearest, "neighbors that join each anchor; 0: none"},
+      {"neighbors.pool", &c.neighbors.pool, "they are drawn from this many nearest"},
+      {"neighbors.unique", &c.neighbors.unique, "no image twice in a batch: others take the place"},
 
-      {"train.batch", &c.train.batch, "images per step, anchors and neighbours together"},
+      {"train.batch", &c.train.batch, "images per step, anchors and neighbors together"},
       {"train.epochs", &c.train.epochs, "passes over the data, as anchors"},
       {"train.max_steps", &c.train.max_steps, "stop after this many steps; 0: after train.epochs"},
       {"train.accumulate", &c.train.accumulate, "parts into which a step's batch is split to save memory"},
@@ -120,7 +120,7 @@ std::vector<Key> keys(Config& c) {
       {"log.every_steps", &c.log.every_steps, "steps between two lines of the log"},
       {"knn.every_epochs", &c.knn.every_epochs, "kNN check of the student's features; 0: off"},
       {"knn.every_steps", &c.knn.every_steps, "the same, counted in steps; 0: off"},
-      {"knn.k", &c.knn.k, "neighbours that vote in the check"},
+      {"knn.k", &c.knn.k, "neighbors that vote in the check"},
   };
   if (!is_method(c.method.name)) return table;
   const auto name = std::find_if(table.begin(), table.end(), [](const Key& key) { return key.name == "method.name"; });
@@ -333,6 +333,7 @@ class Reader {
     std::string guess;
     for (const Key& key : keys_) {
       names.push_back(key.name);
+      if (const size_t dot = key.name.find('.'); dot != std::string::npos) names.push_back(key.name.substr(0, dot));
       // The right word in the wrong group.
       const std::string leaf = name.substr(name.rfind('.') + 1);
       if (key.name.substr(key.name.rfind('.') + 1) == leaf) guess = key.name;
@@ -402,7 +403,7 @@ Config parse_config(const std::string& text, const std::string& origin, const st
   reader.object(json, "");
   for (const std::string& item : overrides) reader.override(item);
   if (!reader.complaints.empty()) refuse(origin, reader.complaints);
-  config.data.normalisation_said = reader.was_set("data.mean") || reader.was_set("data.stddev");
+  config.data.normalization_said = reader.was_set("data.mean") || reader.was_set("data.stddev");
   check(config);
   return config;
 }

@@ -1,4 +1,4 @@
-// Files of a run. A checkpoint is written in ".tmp_step_…", synchronised, marked and renamed, in this order, so
+// Files of a run. A checkpoint is written in ".tmp_step_…", synchronized, marked and renamed, in this order, so
 // whatever interrupts it, a folder named step_… with the mark holds everything.
 #include "training/run_folder.h"
 
@@ -18,7 +18,7 @@
 
 #include "formats/atomic_file.h"
 #include "formats/event_file.h"
-#include "evaluation/neighbours.h"
+#include "evaluation/neighbors.h"
 #include "training/new_folder.h"
 #include "training/recipe.h"
 
@@ -84,11 +84,11 @@ std::vector<Checkpoint> complete_checkpoints(const std::string& path) {
   return found;
 }
 
-// Whether a process that was killed left this: a file that was being written, or features on their way to neighbours.
+// Whether a process that was killed left this: a file that was being written, or features on their way to neighbors.
 bool is_remains(const std::string& name) {
   const size_t at = name.rfind(".tmp-");
   const bool unfinished = at != std::string::npos && name.find_first_not_of("0123456789", at + 5) == std::string::npos;
-  return unfinished || name == passing_features("neighbours.npy");
+  return unfinished || name == passing_features("neighbors.npy");
 }
 
 // Empties a folder without a recipe that holds nothing but what a start makes before its first step.
@@ -217,10 +217,10 @@ std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(c
     fs::create_directories(aside);
     try {
       write(aside.string());
-      for (const auto& entry : fs::directory_iterator(aside)) synchronise(entry.path());
+      for (const auto& entry : fs::directory_iterator(aside)) synchronize(entry.path());
       write_file_atomically((aside / kMark).string(), fmt::format("{}\n", step));
       fs::rename(aside, target);
-      synchronise(folder);
+      synchronize(folder);
     } catch (...) {
       std::error_code ignored;
       fs::remove_all(aside, ignored);

@@ -85,7 +85,7 @@ void Step::run(const Batch& batch) {
     Context& ctx = context(options_.device);
     for (size_t v = 0; v < sources_.size(); ++v)
       kernels(options_.device)
-          .augment_images(ctx, options_.normalisation, sources_[v].params, sources_[v].pixels, inputs_.views[v]);
+          .augment_images(ctx, options_.normalization, sources_[v].params, sources_[v].pixels, inputs_.views[v]);
     compute();
   });
   ++batches_;

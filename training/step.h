@@ -18,7 +18,7 @@ struct StepOptions {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   std::vector<int32_t> image_sizes = {224};  // of each view
-  Normalisation normalisation = {};
+  Normalization normalization = {};
   int64_t accumulate = 1;  // batches per update
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off

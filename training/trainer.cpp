@@ -10,7 +10,7 @@
 #include "formats/npy.h"
 #include "formats/weights.h"
 #include "evaluation/knn.h"
-#include "evaluation/neighbours.h"
+#include "evaluation/neighbors.h"
 #include "evaluation/signals.h"
 #include "training/trainer_state.h"
 
@@ -50,13 +50,13 @@ Trainer::Trainer(const Config& config, Device device)
     test_set_ = open_dataset(source, Split::test);
   }
   const MethodInfo& method = find_method(config.method.name);
-  const bool labelled = needs_labels(config.method);
-  COSS_CHECK(!labelled || train_set_->classes() > 0,
+  const bool labeled = needs_labels(config.method);
+  COSS_CHECK(!labeled || train_set_->classes() > 0,
              fmt::format("method {} needs labels, and {} has none", method.name, config.data.path));
   if (method.needs.teacher)
     teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_,
                             config.teacher.from);
-  if (teacher_ && !config.teacher.weights.empty()) teacher_->take_images_of(config.data.normalisation);
+  if (teacher_ && !config.teacher.weights.empty()) teacher_->take_images_of(config.data.normalization);
 
   const Scope scope(params_);
   WeightFacts student;
@@ -66,7 +66,7 @@ Trainer::Trainer(const Config& config, Device device)
   student_model_ = student.model;
   const ModelInfo& model = find_model(student_model_);
   int64_t classes = config.student.classes > 0 ? config.student.classes : model.classes;
-  if (labelled && config.student.classes == 0) classes = train_set_->classes();
+  if (labeled && config.student.classes == 0) classes = train_set_->classes();
   student_ = model.make(scope / "student", classes);
   count_steps();
   make_the_method(classes);
@@ -76,14 +76,14 @@ Trainer::Trainer(const Config& config, Device device)
     student_report_ = (student.note.empty() ? "" : student.note + "; ") + report.str();
   }
   make_step();
-  if (config.neighbours.nearest == 0 || !config.neighbours.file.empty()) make_sampler(config.neighbours.file);
+  if (config.neighbors.nearest == 0 || !config.neighbors.file.empty()) make_sampler(config.neighbors.file);
 }
 
 Trainer::~Trainer() = default;
 
 void Trainer::count_steps() {
   const int64_t micro_batch = config_.train.batch / config_.train.accumulate;
-  const int64_t anchors = micro_batch / (1 + config_.neighbours.nearest);
+  const int64_t anchors = micro_batch / (1 + config_.neighbors.nearest);
   COSS_CHECK(train_set_->size() >= anchors,
              fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
   batches_per_epoch_ = train_set_->size() / anchors;
@@ -105,7 +105,7 @@ void Trainer::make_the_method(int64_t student_classes) {
   parts.twin = [model = student_model_, student_classes](const Scope& at) {
     return find_model(model).make(at, student_classes);
   };
-  parts.nearest = config_.neighbours.nearest;
+  parts.nearest = config_.neighbors.nearest;
   parts.batch = config_.train.batch / config_.train.accumulate;
   parts.images = train_set_->size();
   parts.classes = train_set_->classes();
@@ -120,7 +120,7 @@ void Trainer::make_the_method(int64_t student_classes) {
 void Trainer::make_step() {
   method_->prepare(device_, dtype_, config_.seed);
   optimizer_ = make_optimizer(config_.optimizer, params_);
-  StepOptions options{device_, dtype_, {}, config_.data.normalisation};
+  StepOptions options{device_, dtype_, {}, config_.data.normalization};
   for (const ViewConfig& view : views_of(config_)) options.image_sizes.push_back(int32_t(view.image_size));
   options.accumulate = config_.train.accumulate;
   options.clip_norm = config_.train.clip_norm;
@@ -158,8 +158,8 @@ size_t Trainer::rehearse() {
 
 TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   if (!sampler_) {
-    const std::string file = folder.path() + "/neighbours.npy";
-    if (!std::filesystem::exists(file)) mine_neighbours(file, progress);
+    const std::string file = folder.path() + "/neighbors.npy";
+    if (!std::filesystem::exists(file)) mine_neighbors(file, progress);
     folder.keep();
     make_sampler(file);
   }
@@ -224,41 +224,41 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   return result;
 }
 
-void Trainer::make_sampler(const std::string& neighbours) {
-  const int64_t micro_batch = config_.train.batch / config_.train.accumulate, nearest = config_.neighbours.nearest;
+void Trainer::make_sampler(const std::string& neighbors) {
+  const int64_t micro_batch = config_.train.batch / config_.train.accumulate, nearest = config_.neighbors.nearest;
   if (nearest == 0) {
     sampler_ = std::make_unique<ShuffledSampler>(train_set_->size(), micro_batch, config_.seed);
     return;
   }
-  const NpyArray array = read_npy(neighbours);
+  const NpyArray array = read_npy(neighbors);
   COSS_CHECK(
       array.dtype == FileDType::i32 && array.shape.size() == 2 && array.shape[0] == train_set_->size(),
-      fmt::format("{}: expected neighbours of {} images as 32-bit integers, found {} {}; make it with 'coss mine{}' "
+      fmt::format("{}: expected neighbors of {} images as 32-bit integers, found {} {}; make it with 'coss mine{}' "
                   "from the same images",
-                  neighbours, train_set_->size(), name_of(array.dtype), shape_text(array.shape),
+                  neighbors, train_set_->size(), name_of(array.dtype), shape_text(array.shape),
                   config_.data.split > 0
                       ? fmt::format(" --split {} --split-seed {}", config_.data.split, config_.data.split_seed)
                       : ""));
   const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
-  sampler_ = std::make_unique<NeighbourSampler>(
+  sampler_ = std::make_unique<NeighborSampler>(
       std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
-      micro_batch / (1 + nearest), nearest, config_.neighbours.pool, config_.seed, config_.neighbours.unique);
+      micro_batch / (1 + nearest), nearest, config_.neighbors.pool, config_.seed, config_.neighbors.unique);
 }
 
 FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> log) const {
   FeatureOptions options;
   options.image_size = int32_t(config_.data.image_size);
   options.workers = config_.data.workers;
-  options.normalisation = config_.data.normalisation;
+  options.normalization = config_.data.normalization;
   options.log = std::move(log);
   return options;
 }
 
-void Trainer::mine_neighbours(const std::string& out, Progress& progress) {
-  COSS_CHECK(teacher_, "neighbours.nearest needs a teacher to mine with: set neighbours.file or neighbours.nearest=0");
-  progress.message("mining neighbours with the teacher");
+void Trainer::mine_neighbors(const std::string& out, Progress& progress) {
+  COSS_CHECK(teacher_, "neighbors.nearest needs a teacher to mine with: set neighbors.file or neighbors.nearest=0");
+  progress.message("mining neighbors with the teacher");
   MiningOptions mining;
-  mining.k = config_.neighbours.pool;
+  mining.k = config_.neighbors.pool;
   mining.device = device_;
   const FeatureOptions options = feature_options([&](const std::string& line) { progress.message(line); });
   mine_network(**teacher_, *train_set_, dtype_, options, out, mining);
@@ -340,7 +340,7 @@ void Trainer::knn_check(RunFolder& folder, Progress& progress) {
 
 void Trainer::save_student(const std::string& path) {
   const bool trained = needs_labels(config_.method) || find_method(config_.method.name).needs.teacher_logits;
-  const Normalisation& norm = config_.data.normalisation;
+  const Normalization& norm = config_.data.normalization;
   auto triple = [](const float* v) { return fmt::format("{},{},{}", v[0], v[1], v[2]); };
   save_weights(path, params_, "student",
                {{"model", student_model_},

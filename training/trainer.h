@@ -42,7 +42,7 @@ class Trainer {
   size_t rehearse();
 
   // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Keeps the
-  // folder once neighbours are mined or a step is done. Throws Error when the loss stops being finite, naming the step
+  // folder once neighbors are mined or a step is done. Throws Error when the loss stops being finite, naming the step
   // and the last good checkpoint; Interrupted when a signal comes before the first step.
   TrainResult run(RunFolder& folder, Progress& progress);
   int64_t steps() const { return step_->updates(); }
@@ -51,9 +51,9 @@ class Trainer {
   void count_steps();
   void make_the_method(int64_t student_classes);
   void make_step();
-  void make_sampler(const std::string& neighbours);
+  void make_sampler(const std::string& neighbors);
   FeatureOptions feature_options(std::function<void(const std::string&)> log) const;
-  void mine_neighbours(const std::string& out, Progress& progress);
+  void mine_neighbors(const std::string& out, Progress& progress);
   void save(RunFolder& folder);
   void load(const Checkpoint& checkpoint);
   void report(RunFolder& folder, Progress& progress, double learning_rate);

@@ -232,7 +232,7 @@ void resize_window(const ImageParams& p, const uint8_t* source, int32_t h, int32
   }
 }
 
-// --- colour --------------------------------------------------------------------------------------------------------
+// --- color --------------------------------------------------------------------------------------------------------
 
 void make_gray(uint32_t* pixels, int64_t n) {
   for (int64_t i = 0; i < n; ++i) pixels[i] = image::gray_word(pixels[i]);
@@ -283,7 +283,7 @@ void blur(const ImageParams& p, int32_t h, int32_t w, Scratch& s) {
   auto* out = reinterpret_cast<uint8_t*>(s.other);
   const int64_t width = int64_t(w) * 4;
   auto load_float = [](const uint8_t* bytes) { return __builtin_convertvector(load_bytes(bytes), Vec); };
-  float* centre = s.blur_row + int64_t(reach) * 4;
+  float* center = s.blur_row + int64_t(reach) * 4;
   for (int32_t y = 0; y < h; ++y) {
     for_vectors(0, width, [&](int64_t i, auto n) {
       auto at = [&](int32_t row) {
@@ -295,16 +295,16 @@ void blur(const ImageParams& p, int32_t h, int32_t w, Scratch& s) {
       };
       Vec total = at(y) * s.blur_weight[0];
       for (int32_t t = 1; t <= reach; ++t) total += (at(y - t) + at(y + t)) * s.blur_weight[t];
-      put(centre + i, total, n);
+      put(center + i, total, n);
     });
     for (int32_t t = 1; t <= reach; ++t) {
-      std::memcpy(centre - 4 * t, centre + 4 * reflected(-t, w), 16);
-      std::memcpy(centre + width + 4 * (t - 1), centre + 4 * reflected(w - 1 + t, w), 16);
+      std::memcpy(center - 4 * t, center + 4 * reflected(-t, w), 16);
+      std::memcpy(center + width + 4 * (t - 1), center + 4 * reflected(w - 1 + t, w), 16);
     }
     for_vectors(0, width, [&](int64_t i, auto n) {
-      Vec total = get(centre + i, n) * s.blur_weight[0];
+      Vec total = get(center + i, n) * s.blur_weight[0];
       for (int32_t t = 1; t <= reach; ++t) {
-        total += (get(centre + i - 4 * t, n) + get(centre + i + 4 * t, n)) * s.blur_weight[t];
+        total += (get(center + i - 4 * t, n) + get(center + i + 4 * t, n)) * s.blur_weight[t];
       }
       uint8_t bytes[kLanes];
       store(bytes, __builtin_convertvector(total + 0.5f, VecI));
@@ -317,20 +317,20 @@ void blur(const ImageParams& p, int32_t h, int32_t w, Scratch& s) {
 // --- the whole -----------------------------------------------------------------------------------------------------
 
 template <class T>
-using Table = T[3][256];  // normalised value of each byte per channel
+using Table = T[3][256];  // normalized value of each byte per channel
 
 template <class T>
-void make_table(const Normalisation& normalisation, bool solarize, Table<T>& table) {
+void make_table(const Normalization& normalization, bool solarize, Table<T>& table) {
   for (int c = 0; c < 3; ++c) {
     for (uint32_t v = 0; v < 256; ++v) {
       const uint32_t level = solarize ? image::solarized(v) : v;
-      table[c][v] = T(image::normalised(level, normalisation.mean[c], normalisation.stddev[c]));
+      table[c][v] = T(image::normalized(level, normalization.mean[c], normalization.stddev[c]));
     }
   }
 }
 
 template <class T>
-void normalise(const Table<T>& table, const uint32_t* pixels, bool flip, int32_t h, int32_t w, T* y) {
+void normalize(const Table<T>& table, const uint32_t* pixels, bool flip, int32_t h, int32_t w, T* y) {
   for (int32_t row = 0; row < h; ++row) {
     const uint32_t* in = pixels + int64_t(row) * w + (flip ? w - 1 : 0);
     const int64_t step = flip ? -1 : 1;
@@ -344,7 +344,7 @@ void normalise(const Table<T>& table, const uint32_t* pixels, bool flip, int32_t
 
 }  // namespace
 
-void augment_images(Context& ctx, const Normalisation& normalisation, const Tensor& params, const Tensor& pixels,
+void augment_images(Context& ctx, const Normalization& normalization, const Tensor& params, const Tensor& pixels,
                     Tensor& y) {
   const int64_t count = y.shape()[0];
   const int32_t h = int32_t(y.shape()[1]), w = int32_t(y.shape()[2]);
@@ -364,7 +364,7 @@ void augment_images(Context& ctx, const Normalisation& normalisation, const Tens
   auto* scratch = static_cast<char*>(ctx.workspace(scratch_bytes * size_t(std::max(parts, 1))));
   dispatch("augment_images", y.dtype(), [&]<class T>() {
     Table<T> tables[2];  // the second solarizes
-    for (int solarize = 0; solarize < 2; ++solarize) make_table(normalisation, solarize != 0, tables[solarize]);
+    for (int solarize = 0; solarize < 2; ++solarize) make_table(normalization, solarize != 0, tables[solarize]);
     T* out = y.mutable_data<T>();
 #pragma omp parallel for num_threads(parts) schedule(dynamic, 1)
     for (int64_t i = 0; i < count; ++i) {
@@ -377,7 +377,7 @@ void augment_images(Context& ctx, const Normalisation& normalisation, const Tens
       if (p.jitter) jitter(p, s.image, n);
       if (p.gray == 1) make_gray(s.image, n);
       if (p.blur_sigma > 0) blur(p, h, w, s);
-      normalise(tables[p.solarize != 0], s.image, p.flip != 0, h, w, out + i * n * 3);
+      normalize(tables[p.solarize != 0], s.image, p.flip != 0, h, w, out + i * n * 3);
     }
   });
 }

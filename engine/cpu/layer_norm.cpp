@@ -23,16 +23,16 @@ void layer_norm_forward(Context&, float eps, const Tensor& x, const Tensor& gamm
         T* to = out + r * width;
         Vec total{}, squares{};
         for_vectors(0, width, [&](int64_t c, auto n) { total += get(from + c, n); });
-        const float centre = float(sum(total) / double(width));
+        const float center = float(sum(total) / double(width));
         for_vectors(0, width, [&](int64_t c, auto n) {
-          const Vec v = keep(first_lanes(n), get(from + c, n) - centre);
+          const Vec v = keep(first_lanes(n), get(from + c, n) - center);
           squares += v * v;
         });
         const float scale = float(1 / std::sqrt(sum(squares) / double(width) + double(eps)));
         for_vectors(0, width, [&](int64_t c, auto n) {
-          put(to + c, (get(from + c, n) - centre) * scale * get(factor + c, n) + get(shift + c, n), n);
+          put(to + c, (get(from + c, n) - center) * scale * get(factor + c, n) + get(shift + c, n), n);
         });
-        means[r] = centre;
+        means[r] = center;
         rstds[r] = scale;
       }
     });
@@ -60,10 +60,10 @@ void layer_norm_backward(Context& ctx, const Tensor& x, const Tensor& gamma, con
         for (int64_t r = first; r < std::min(first + kBlock, end); ++r) {
           const T *from = in + r * width, *g = slope + r * width;
           T* to = out + r * width;
-          const float centre = means[r], scale = rstds[r];
+          const float center = means[r], scale = rstds[r];
           Vec total{}, along{};
           for_vectors(0, width, [&](int64_t c, auto n) {
-            const Vec d = get(g + c, n), product = d * ((get(from + c, n) - centre) * scale), f = get(factor + c, n);
+            const Vec d = get(g + c, n), product = d * ((get(from + c, n) - center) * scale), f = get(factor + c, n);
             put(of_gamma + c, get(of_gamma + c, n) + product, n);
             put(of_beta + c, get(of_beta + c, n) + d, n);
             total += d * f;
@@ -71,7 +71,7 @@ void layer_norm_backward(Context& ctx, const Tensor& x, const Tensor& gamma, con
           });
           const float mean_slope = float(sum(total) / double(width)), mean_along = float(sum(along) / double(width));
           for_vectors(0, width, [&](int64_t c, auto n) {
-            const Vec scaled = (get(from + c, n) - centre) * scale;
+            const Vec scaled = (get(from + c, n) - center) * scale;
             put(to + c, (get(g + c, n) * get(factor + c, n) - mean_slope - scaled * mean_along) * scale, n);
           });
         }

@@ -1,4 +1,4 @@
-// Small operations on the rows of a matrix that losses are made of: centring, the gradient of softmax, and
+// Small operations on the rows of a matrix that losses are made of: centering, the gradient of softmax, and
 // transposition, which goes by squares of sixteen by sixteen in registers.
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/tile.h"

@@ -45,7 +45,7 @@ void sample_mean(const T* x, int64_t rows, int64_t columns, float* shift) {
 }
 
 template <class T, Activation kAct, bool kResidual>
-void normalise(const WideRows& wide, int parts, const T* x, const T* residual, const float* factor, const float* offset,
+void normalize(const WideRows& wide, int parts, const T* x, const T* residual, const float* factor, const float* offset,
                T* y, uint8_t* mask, bool streaming) {
   for_each_vector(wide, parts, [=](int64_t i, int64_t c, auto n) {
     Vec z = get(x + i, n) * load(factor + c) + load(offset + c);
@@ -64,14 +64,14 @@ void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, con
               float* dbeta, bool streaming) {
   const int64_t columns = wide.columns, rows = wide.elements / columns;
   float* values = scratch.take<float>(3 * columns);
-  float* centre = scratch.take<float>(wide.width);  // wide copies of the per-channel numbers
+  float* center = scratch.take<float>(wide.width);  // wide copies of the per-channel numbers
   float* of_dz = scratch.take<float>(wide.width);
   float* of_x = scratch.take<float>(wide.width);
   float* constant = scratch.take<float>(wide.width);
   float* factor = scratch.take<float>(wide.width);
   float* offset = scratch.take<float>(wide.width);
 
-  wide.spread(mean, centre);
+  wide.spread(mean, center);
   if constexpr (!clips(kAct)) {  // as forward computes them
     for (int64_t c = 0; c < columns; ++c) {
       const double scale = double(gamma[c]) * double(rstd[c]);
@@ -93,7 +93,7 @@ void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, con
   const double* sums = column_sums<2>(scratch, wide, parts, [=](int64_t i, int64_t c, auto n, Vec* terms) {
     const Vec dz = before_activation(i, c, n);
     terms[0] = dz;
-    terms[1] = dz * (get(x + i, n) - load(centre + c));
+    terms[1] = dz * (get(x + i, n) - load(center + c));
   });
 
   // dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant
@@ -160,16 +160,16 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
   const float* shifts = beta.data<float>();
   for (int64_t c = 0; c < columns; ++c) {
     const double count = double(rows), delta = sums[c] / count;
-    const double centre = double(shift[c]) + delta;
+    const double center = double(shift[c]) + delta;
     const double spread = sums[columns + c] / count - delta * delta;
     const double var = spread < 0 ? 0 : spread;  // keeps NaN
     const double inverse = 1 / std::sqrt(var + double(p.eps));
-    mean_out[c] = float(centre);
+    mean_out[c] = float(center);
     rstd_out[c] = float(inverse);
-    run_mean[c] += p.momentum * float(centre - double(run_mean[c]));
+    run_mean[c] += p.momentum * float(center - double(run_mean[c]));
     run_var[c] += p.momentum * float(var * count / (count - 1) - double(run_var[c]));
     factor[c] = float(double(scales[c]) * inverse);
-    offset[c] = float(double(shifts[c]) - centre * double(scales[c]) * inverse);
+    offset[c] = float(double(shifts[c]) - center * double(scales[c]) * inverse);
   }
   wide.spread(factor, wide_factor);
   wide.spread(offset, wide_offset);
@@ -182,9 +182,9 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
     uint8_t* bits = mask.empty() ? nullptr : mask.mutable_data<uint8_t>();
     dispatch_fused(p.activation, [&]<Activation kAct>() {
       if (clips(kAct) && add)
-        normalise<T, kAct, clips(kAct)>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
+        normalize<T, kAct, clips(kAct)>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
       else
-        normalise<T, kAct, false>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
+        normalize<T, kAct, false>(wide, parts, in, add, wide_factor, wide_offset, out, bits, streaming);
     });
   });
 }

@@ -1,4 +1,4 @@
-// Losses that contrast the rows of a batch with one another, from their cosines, and one of neighbouring rows. A row of
+// Losses that contrast the rows of a batch with one another, from their cosines, and one of neighboring rows. A row of
 // cosines stays in the cache from its first reading to its gradient; sums over the batch are in double.
 #include <limits>
 

@@ -1,5 +1,5 @@
 // Max pooling with one-byte indices, average pooling of windows and of whole images and the option-A shortcut,
-// vectorised over channels.
+// vectorized over channels.
 #include <type_traits>
 
 #include "engine/cpu/parallel.h"
@@ -28,7 +28,7 @@ Range covering(const PoolParams& p, int64_t in, int64_t outputs) {
   return {before < 0 ? 0 : before / p.stride + 1, std::min(outputs, last + 1)};
 }
 
-// Offsets of the taps of one window from its (possibly outside) first element. Neighbouring windows mostly share them.
+// Offsets of the taps of one window from its (possibly outside) first element. Neighboring windows mostly share them.
 struct Taps {
   Range rows{0, 0}, columns{0, 0};
   int count = 0;

@@ -28,7 +28,7 @@ typedef uint32_t VecU __attribute__((vector_size(64)));
 typedef uint16_t VecH __attribute__((vector_size(32)));
 typedef uint8_t VecB __attribute__((vector_size(16)));
 using LaneBits = uint16_t;  // bit i belongs to lane i
-// g++ 12 warns of an uninitialised operand inside the unmasked forms of some intrinsics; the masked ones are the same
+// g++ 12 warns of an uninitialized operand inside the unmasked forms of some intrinsics; the masked ones are the same
 // code.
 constexpr LaneBits kAllLanes = 0xffff;
 

@@ -29,7 +29,7 @@ void dispatch_lanes(bool vectors, Body&& body) {
 
 constexpr int kVectorsEach = 4;  // of one thread, loaded before the first is stored
 
-// Images as flat rows of vectors; a block takes kThreads * kVectorsEach neighbouring ones of an image.
+// Images as flat rows of vectors; a block takes kThreads * kVectorsEach neighboring ones of an image.
 struct Rows {
   int64_t numel = 0;       // of an image
   unsigned per_image = 0;  // blocks
@@ -244,7 +244,7 @@ void copy_columns(Context& ctx, const ColumnMap& p, const Tensor& x, Tensor& y) 
   const void* from = x.raw();
   void* to = y.mutable_raw();
   const int64_t size = int64_t(size_of(x.dtype()));
-  // The widest word that divides everything; columns that are no neighbours go one by one.
+  // The widest word that divides everything; columns that are no neighbors go one by one.
   int64_t word = size;
   if (p.from_stride == 1 && p.to_stride == 1) {
     const uint64_t all = uint64_t(p.from | p.to | p.count | x_width | y_width) * uint64_t(size) |

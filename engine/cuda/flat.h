@@ -18,7 +18,7 @@ namespace coss::cuda {
 
 constexpr int kFlatThreads = 256;
 constexpr int kFlatVectors = 2;  // per thread and tile
-// 16 bytes of the widest type: lanes then touch neighbouring addresses in every array.
+// 16 bytes of the widest type: lanes then touch neighboring addresses in every array.
 template <class... T>
 constexpr int kFlatItems = 16 / int(std::max({sizeof(T)...}));
 template <class Op>

@@ -3,9 +3,9 @@
 //
 // The parameters lie on the device, so every launch is shaped by the number and the size of the outputs alone.
 // resize_images, a block per tile of 32 x 32 output pixels, reads the source and writes a word per pixel into the
-// workspace; it also does the colour operations before contrast and adds up their grays. recolour_images does contrast
+// workspace; it also does the color operations before contrast and adds up their grays. recolor_images does contrast
 // and what follows it, in place, for images that will be blurred. finish_images, a block per band of rows, does the
-// same for the others or blurs, then solarizes, flips, normalises and writes the output.
+// same for the others or blurs, then solarizes, flips, normalizes and writes the output.
 //
 // From 350 x 350 to 224 x 224 in 16 bits these move 0.37 + 0.2, 0.4 (blurred images only) and 0.2 + 0.3 MB per image.
 // The floor, source and output, is 0.67.
@@ -28,11 +28,11 @@ namespace {
 
 using Sum = unsigned long long;  // of grays, as atomicAdd has it
 
-// --- colour --------------------------------------------------------------------------------------------------------
+// --- color --------------------------------------------------------------------------------------------------------
 
-// The colour operations of an image. Those from `split` on need the mean gray of the image before them: contrast and
+// The color operations of an image. Those from `split` on need the mean gray of the image before them: contrast and
 // what follows it. split == 4: there are none.
-struct Colours {
+struct Colors {
   uint32_t order;  // a byte each, the first lowest
   int begin, split;
   float brightness, contrast, saturation, hue;
@@ -40,8 +40,8 @@ struct Colours {
   bool blurred;
 };
 
-__device__ inline Colours colours_of(const ImageParams& p) {
-  Colours c;
+__device__ inline Colors colors_of(const ImageParams& p) {
+  Colors c;
   c.order = p.order[0] | uint32_t(p.order[1]) << 8 | uint32_t(p.order[2]) << 16 | uint32_t(p.order[3]) << 24;
   c.begin = p.jitter ? 0 : 4;
   c.split = 4;
@@ -59,7 +59,7 @@ __device__ inline Colours colours_of(const ImageParams& p) {
 
 // Operations [begin, end) of the order, on a thread's N pixels.
 template <int N>
-__device__ inline void jitter(const Colours& c, int begin, int end, float mean, uint32_t (&words)[N]) {
+__device__ inline void jitter(const Colors& c, int begin, int end, float mean, uint32_t (&words)[N]) {
   auto each = [&](auto operation) {
     COSS_UNROLL
     for (int i = 0; i < N; ++i) words[i] = operation(words[i]);
@@ -84,13 +84,13 @@ __device__ inline void make_gray(uint32_t (&words)[N]) {
 }
 
 template <int N>
-__device__ inline void before_split(const Colours& c, uint32_t (&words)[N]) {
+__device__ inline void before_split(const Colors& c, uint32_t (&words)[N]) {
   if (c.gray == 2) make_gray(words);
   jitter(c, c.begin, c.split, 0, words);
   if (c.gray == 1 && c.split == 4) make_gray(words);
 }
 template <int N>
-__device__ inline void after_split(const Colours& c, float mean, uint32_t (&words)[N]) {
+__device__ inline void after_split(const Colors& c, float mean, uint32_t (&words)[N]) {
   jitter(c, c.split, 4, mean, words);
   if (c.gray == 1) make_gray(words);
 }
@@ -113,7 +113,7 @@ __device__ inline uint32_t clamped_byte(int32_t sum) {
 // Calls body(tap, weight) for the taps [begin, end) of one position, whose first tap is source pixel `first`. Slots 0
 // to 31 are the tile's rows, 32 to 63 its columns; what only the rare computed weights need stays in shared memory.
 template <class Weights, class Doubles, class Body>
-__device__ inline void for_taps(int begin, int end, Weights& weights, Doubles& centres, Doubles& filter_sums, int slot,
+__device__ inline void for_taps(int begin, int end, Weights& weights, Doubles& centers, Doubles& filter_sums, int slot,
                                 int32_t first, const ImageParams& p, Body body) {
   const int tabled = end < kTableTaps ? end : kTableTaps;
   for (int t = begin; t < tabled; ++t) {
@@ -124,7 +124,7 @@ __device__ inline void for_taps(int begin, int end, Weights& weights, Doubles& c
     const bool columns = slot >= kTile;
     const image::Axis axis(columns ? p.source_w : p.source_h, columns ? p.resize_w : p.resize_h, p.bicubic != 0);
     image::Taps taps;
-    taps.centre = centres[slot];
+    taps.center = centers[slot];
     taps.first = first;
     const double sum = filter_sums[slot];
     COSS_RARE
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
   COSS_SHARED(int32_t, weights, kTableTaps * 2 * kTile);
   COSS_SHARED(int32_t, firsts, 2 * kTile);
   COSS_SHARED(int32_t, counts, 2 * kTile);
-  COSS_SHARED(double, centres, 2 * kTile);
+  COSS_SHARED(double, centers, 2 * kTile);
   COSS_SHARED(double, filter_sums, 2 * kTile);
   COSS_SHARED(int32_t, bounds, 2);
 
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
     }
     firsts[thread] = taps.first;
     counts[thread] = taps.count;
-    centres[thread] = taps.centre;
+    centers[thread] = taps.center;
     filter_sums[thread] = sum;
     if (!columns) {  // the source rows that the tile needs
       int32_t top = taps.count > 0 ? taps.first : p.source_h, bottom = taps.count > 0 ? taps.first + taps.count : 0;
@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
         offset[i] = (group + i < rows ? i : rows - 1 - group) * int32_t(row_bytes);
         sum[i][0] = sum[i][1] = sum[i][2] = image::kHalf;
       }
-      for_taps(0, column_taps, weights, centres, filter_sums, kTile + lane, column_first, p,
+      for_taps(0, column_taps, weights, centers, filter_sums, kTile + lane, column_first, p,
                [&](int t, int32_t weight) {
                  COSS_UNROLL
                  for (int i = 0; i < kRowsAtOnce; ++i) {
@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
       const int slot = warp + i * kResizeWarps;
       const int32_t first = firsts[slot], count = counts[slot], skip = first - start;  // tap 0 is this row of the strip
       const int32_t begin = skip < 0 ? -skip : 0, end = count < rows - skip ? count : rows - skip;
-      for_taps(begin, end, weights, centres, filter_sums, slot, first, p, [&](int t, int32_t weight) {
+      for_taps(begin, end, weights, centers, filter_sums, slot, first, p, [&](int t, int32_t weight) {
         const uint32_t word = strip[(skip + t) * kTile + lane];
         total[i][0] += weight * int32_t(image::red(word));
         total[i][1] += weight * int32_t(image::green(word));
@@ -241,12 +241,12 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
     __syncthreads();  // the strip is written again
   }
 
-  const Colours colours = colours_of(p);
+  const Colors colors = colors_of(p);
   uint32_t own[kOwnRows], grays = 0;
   COSS_UNROLL
   for (int i = 0; i < kOwnRows; ++i)
     own[i] = image::word_of(clamped_byte(total[i][0]), clamped_byte(total[i][1]), clamped_byte(total[i][2]));
-  before_split(colours, own);
+  before_split(colors, own);
   COSS_UNROLL
   for (int i = 0; i < kOwnRows; ++i) {
     const int32_t y = tile_y + warp + i * kResizeWarps, x = tile_x + lane;
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
       images[(int64_t(number) * h + y) * w + x] = own[i];
     }
   }
-  if (colours.split < 4) {
+  if (colors.split < 4) {
     grays = block_sum<kResizeThreads>(grays);
     if (thread == 0) atomicAdd(sums + number, Sum(grays));
   }
@@ -263,31 +263,31 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
 
 // --- contrast and what follows it, of images that will be blurred --------------------------------------------------
 
-constexpr int kRecolourThreads = 256, kOwnPixels = 4, kRecolourPixels = kOwnPixels * kRecolourThreads;
+constexpr int kRecolorThreads = 256, kOwnPixels = 4, kRecolorPixels = kOwnPixels * kRecolorThreads;
 
-__global__ void __launch_bounds__(kRecolourThreads)
-    recolour_images(const ImageParams* params, const Sum* sums, int64_t size, unsigned parts, uint32_t* images) {
+__global__ void __launch_bounds__(kRecolorThreads)
+    recolor_images(const ImageParams* params, const Sum* sums, int64_t size, unsigned parts, uint32_t* images) {
   const unsigned number = blockIdx.x / parts, part = blockIdx.x % parts;
-  const Colours colours = colours_of(params[number]);
-  if (colours.split == 4 || !colours.blurred) return;
+  const Colors colors = colors_of(params[number]);
+  if (colors.split == 4 || !colors.blurred) return;
   const float mean = image::mean_level(sums[number], size);
   uint32_t* words = images + int64_t(number) * size;
-  const int64_t first = int64_t(part) * kRecolourPixels + threadIdx.x;
+  const int64_t first = int64_t(part) * kRecolorPixels + threadIdx.x;
   uint32_t own[kOwnPixels];
   COSS_UNROLL
   for (int i = 0; i < kOwnPixels; ++i) {
-    const int64_t at = first + i * kRecolourThreads;
+    const int64_t at = first + i * kRecolorThreads;
     own[i] = at < size ? words[at] : 0;
   }
-  after_split(colours, mean, own);
+  after_split(colors, mean, own);
   COSS_UNROLL
   for (int i = 0; i < kOwnPixels; ++i) {
-    const int64_t at = first + i * kRecolourThreads;
+    const int64_t at = first + i * kRecolorThreads;
     if (at < size) words[at] = own[i];
   }
 }
 
-// --- blur, solarize, flip, normalise -------------------------------------------------------------------------------
+// --- blur, solarize, flip, normalize -------------------------------------------------------------------------------
 
 // A multiple of 3 and of the warp: a thread that goes on by a block's width stays in its channel.
 constexpr int kFinishThreads = 192;
@@ -318,7 +318,7 @@ __device__ inline void for_blur_taps(int32_t reach, Weights& weights, float sigm
 // kItems elements of y are written at once: 4, or 1 where bands are no multiple of it or y is not aligned.
 template <class T, int kItems>
 __global__ void __launch_bounds__(kFinishThreads)
-    finish_images(Normalisation normalisation, const ImageParams* params, const uint32_t* images, const Sum* sums,
+    finish_images(Normalization normalization, const ImageParams* params, const uint32_t* images, const Sum* sums,
                   int32_t h, int32_t w, int32_t band, T* y) {
   // The band's pixels as they leave; behind them, where there is blur, three floats for each: the vertical pass.
   COSS_DYNAMIC_SHARED(uint32_t, words);
@@ -338,12 +338,12 @@ __global__ void __launch_bounds__(kFinishThreads)
   const bool flip = p.flip != 0;
 
   for (int i = thread; i < 3 * 256; i += kFinishThreads) {
-    const float mean = i < 256 ? normalisation.mean[0] : i < 512 ? normalisation.mean[1] : normalisation.mean[2];
-    const float stddev = i < 256   ? normalisation.stddev[0]
-                         : i < 512 ? normalisation.stddev[1]
-                                   : normalisation.stddev[2];
+    const float mean = i < 256 ? normalization.mean[0] : i < 512 ? normalization.mean[1] : normalization.mean[2];
+    const float stddev = i < 256   ? normalization.stddev[0]
+                         : i < 512 ? normalization.stddev[1]
+                                   : normalization.stddev[2];
     const uint32_t level = uint32_t(i) & 255;
-    levels[i] = image::normalised(p.solarize ? image::solarized(level) : level, mean, stddev);
+    levels[i] = image::normalized(p.solarize ? image::solarized(level) : level, mean, stddev);
   }
 
   if (p.blur_sigma > 0) {
@@ -376,7 +376,7 @@ __global__ void __launch_bounds__(kFinishThreads)
 
     const double sum = bell_sum[0];
     const int32_t reach = bell_reach[0];
-    const float centre = weights[0];
+    const float center = weights[0];
     const int32_t lines = band * w;  // where the vertical pass begins
     const bool rows_inside = first_row >= reach && first_row + rows + reach <= h;
     for_pixels(rows, w, [&](int32_t i, int32_t row, int32_t x) {
@@ -386,8 +386,8 @@ __global__ void __launch_bounds__(kFinishThreads)
       };
       const int32_t line = first_row + row;
       const uint32_t word = at(line);
-      float r = __fmul_rn(float(image::red(word)), centre), g = __fmul_rn(float(image::green(word)), centre);
-      float b = __fmul_rn(float(image::blue(word)), centre);
+      float r = __fmul_rn(float(image::red(word)), center), g = __fmul_rn(float(image::green(word)), center);
+      float b = __fmul_rn(float(image::blue(word)), center);
       for_blur_taps(reach, weights, sigma, sum, [&](int32_t t, float weight) {
         const uint32_t above = at(line - t), below = at(line + t);
         r = fmaf(float(image::red(above) + image::red(below)), weight, r);
@@ -403,7 +403,7 @@ __global__ void __launch_bounds__(kFinishThreads)
       auto level_at = [&](int32_t column, int c) { return __uint_as_float(words[lines + 3 * (row * w + column) + c]); };
       float sums_of[3];
       COSS_UNROLL
-      for (int c = 0; c < 3; ++c) sums_of[c] = __fmul_rn(level_at(x, c), centre);
+      for (int c = 0; c < 3; ++c) sums_of[c] = __fmul_rn(level_at(x, c), center);
       const bool inside = x >= reach && x + reach < w;
       for_blur_taps(reach, weights, sigma, sum, [&](int32_t t, float weight) {
         const int32_t left = inside ? x - t : image::reflected(x - t, w);
@@ -415,12 +415,12 @@ __global__ void __launch_bounds__(kFinishThreads)
           uint32_t(sums_of[0] + 0.5f) & 255, uint32_t(sums_of[1] + 0.5f) & 255, uint32_t(sums_of[2] + 0.5f) & 255);
     });
   } else {
-    const Colours colours = colours_of(p);
-    const float mean = colours.split < 4 ? image::mean_level(sums[number], int64_t(h) * w) : 0;
+    const Colors colors = colors_of(p);
+    const float mean = colors.split < 4 ? image::mean_level(sums[number], int64_t(h) * w) : 0;
     pixels += int64_t(first_row) * w;
     for_pixels(rows, w, [&](int32_t i, int32_t row, int32_t x) {
       uint32_t own[1] = {pixels[i]};
-      if (colours.split < 4) after_split(colours, mean, own);
+      if (colors.split < 4) after_split(colors, mean, own);
       words[row * w + (flip ? w - 1 - x : x)] = own[0];
     });
   }
@@ -457,7 +457,7 @@ int32_t band_of(int32_t w) {
 
 }  // namespace
 
-void augment_images(Context& ctx, const Normalisation& normalisation, const Tensor& params, const Tensor& pixels,
+void augment_images(Context& ctx, const Normalization& normalization, const Tensor& params, const Tensor& pixels,
                     Tensor& y) {
   const int64_t count = y.shape()[0], size = y.shape()[1] * y.shape()[2];
   COSS_ASSERT(params.bytes() == size_t(count) * sizeof(ImageParams) && y.shape()[3] == 3);
@@ -476,9 +476,9 @@ void augment_images(Context& ctx, const Normalisation& normalisation, const Tens
   COSS_ASSERT(count * (tiles + h) <= INT32_MAX);  // blocks of any launch below
   launch(ctx, {"resize_images", unsigned(count * tiles), kResizeThreads, 0}, resize_images, all, pixels.data<uint8_t>(),
          h, w, images, sums);
-  const unsigned parts = blocks_for(size, kRecolourPixels);
-  launch(ctx, {"recolour_images", unsigned(count) * parts, kRecolourThreads, 0}, recolour_images, all, sums, size,
-         parts, images);
+  const unsigned parts = blocks_for(size, kRecolorPixels);
+  launch(ctx, {"recolor_images", unsigned(count) * parts, kRecolorThreads, 0}, recolor_images, all, sums, size, parts,
+         images);
   const int32_t band = band_of(w);
   const unsigned blocks = unsigned(count) * blocks_for(h, band);
   const size_t shared = size_t(band) * size_t(w) * size_t(kFinishBytesPerPixel);
@@ -486,7 +486,7 @@ void augment_images(Context& ctx, const Normalisation& normalisation, const Tens
     T* out = y.mutable_data<T>();
     const bool fours = band * w % 4 == 0 && size % 4 == 0 && reinterpret_cast<uintptr_t>(out) % (4 * sizeof(T)) == 0;
     launch(ctx, {"finish_images", blocks, kFinishThreads, shared}, fours ? finish_images<T, 4> : finish_images<T, 1>,
-           normalisation, all, images, sums, h, w, band, out);
+           normalization, all, images, sums, h, w, band, out);
   });
 }
 

@@ -1,6 +1,6 @@
 // How the host code of this backend reaches the device: one launch function, and bytes copied or zeroed in stream
 // order. The same sources compile as plain C++ (COSS_CUDA_HOST): then host/device.h stands in for the language and
-// launch() runs the grid on the processor, a block's threads as fibres, which is how these kernels are tested without a
+// launch() runs the grid on the processor, a block's threads as fibers, which is how these kernels are tested without a
 // GPU.
 #pragma once
 #include <type_traits>

@@ -58,13 +58,13 @@ __global__ void __launch_bounds__(kNormThreads)
     COSS_UNROLL
     for (int j = 0; j < kVector; ++j) sum += values[v][j];
   }
-  const float centre = warp_sum(sum) / float(columns);
+  const float center = warp_sum(sum) / float(columns);
   float squares = 0;
   COSS_UNROLL
   for (int v = 0; v < V; ++v) {
     if (column_of(v) >= columns) continue;
     COSS_UNROLL
-    for (int j = 0; j < kVector; ++j) squares += (values[v][j] - centre) * (values[v][j] - centre);
+    for (int j = 0; j < kVector; ++j) squares += (values[v][j] - center) * (values[v][j] - center);
   }
   const float factor = 1.0f / sqrtf(warp_sum(squares) / float(columns) + eps);
   COSS_UNROLL
@@ -75,11 +75,11 @@ __global__ void __launch_bounds__(kNormThreads)
     load_weights(gamma, column, scale);
     load_weights(beta, column, shift);
     COSS_UNROLL
-    for (int j = 0; j < kVector; ++j) values[v][j] = (values[v][j] - centre) * factor * scale[j] + shift[j];
+    for (int j = 0; j < kVector; ++j) values[v][j] = (values[v][j] - center) * factor * scale[j] + shift[j];
     store<kVector>(y + row * columns + column, values[v]);
   }
   if (threadIdx.x % kWarp == 0) {
-    mean[row] = centre;
+    mean[row] = center;
     rstd[row] = factor;
   }
 }
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kNormThreads, V <= 3 ? 4 : 3)
     float normal[V][kVector] = {}, slope[V][kVector] = {};
     load_row<V>(x + row * columns, columns, normal);
     load_row<V>(dy + row * columns, columns, slope);
-    const float centre = mean[row], factor = rstd[row];
+    const float center = mean[row], factor = rstd[row];
     float sum = 0, product = 0;
     COSS_UNROLL
     for (int v = 0; v < V; ++v) {
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kNormThreads, V <= 3 ? 4 : 3)
       load_weights(gamma, column, scale);
       COSS_UNROLL
       for (int j = 0; j < kVector; ++j) {
-        normal[v][j] = (normal[v][j] - centre) * factor;
+        normal[v][j] = (normal[v][j] - center) * factor;
         gamma_sums[v][j] += slope[v][j] * normal[v][j];
         beta_sums[v][j] += slope[v][j];
         slope[v][j] *= scale[j];
@@ -168,17 +168,17 @@ __global__ void __launch_bounds__(kWideThreads)
   const T* in = x + row * columns;
   float sum = 0;
   for (int64_t c = threadIdx.x; c < columns; c += kWideThreads) sum += to_float(in[c]);
-  const float centre = block_sum<kWideThreads>(sum) / float(columns);
+  const float center = block_sum<kWideThreads>(sum) / float(columns);
   float squares = 0;
   for (int64_t c = threadIdx.x; c < columns; c += kWideThreads) {
-    const float difference = to_float(in[c]) - centre;
+    const float difference = to_float(in[c]) - center;
     squares += difference * difference;
   }
   const float factor = 1.0f / sqrtf(block_sum<kWideThreads>(squares) / float(columns) + eps);
   for (int64_t c = threadIdx.x; c < columns; c += kWideThreads)
-    y[row * columns + c] = from_float<T>((to_float(in[c]) - centre) * factor * gamma[c] + beta[c]);
+    y[row * columns + c] = from_float<T>((to_float(in[c]) - center) * factor * gamma[c] + beta[c]);
   if (threadIdx.x == 0) {
-    mean[row] = centre;
+    mean[row] = center;
     rstd[row] = factor;
   }
 }
@@ -189,17 +189,17 @@ __global__ void __launch_bounds__(kWideThreads)
                                     const float* rstd, const T* dy, T* dx) {
   const int64_t row = blockIdx.x;
   const T *in = x + row * columns, *gradient = dy + row * columns;
-  const float centre = mean[row], factor = rstd[row];
+  const float center = mean[row], factor = rstd[row];
   float sum = 0, product = 0;
   for (int64_t c = threadIdx.x; c < columns; c += kWideThreads) {
     const float slope = to_float(gradient[c]) * gamma[c];
     sum += slope;
-    product += slope * ((to_float(in[c]) - centre) * factor);
+    product += slope * ((to_float(in[c]) - center) * factor);
   }
   sum = block_sum<kWideThreads>(sum) / float(columns);
   product = block_sum<kWideThreads>(product) / float(columns);
   for (int64_t c = threadIdx.x; c < columns; c += kWideThreads) {
-    const float normal = (to_float(in[c]) - centre) * factor;
+    const float normal = (to_float(in[c]) - center) * factor;
     dx[row * columns + c] = from_float<T>(factor * (to_float(gradient[c]) * gamma[c] - sum - normal * product));
   }
 }
@@ -252,16 +252,16 @@ void layer_norm_forward(Context& ctx, float eps, const Tensor& x, const Tensor& 
   if (x.numel() == 0) return;
   const int64_t rows = x.shape().rows(), columns = x.shape().back();
   const float *scale = gamma.data<float>(), *shift = beta.data<float>();
-  float *centre = mean.mutable_data<float>(), *factor = rstd.mutable_data<float>();
+  float *center = mean.mutable_data<float>(), *factor = rstd.mutable_data<float>();
   dispatch("layer_norm_forward", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
     if (!in_registers(columns, {in, out}))
       return launch(ctx, {"layer_norm_forward", unsigned(rows), kWideThreads}, wide_layer_norm_kernel<T>, in, columns,
-                    eps, scale, shift, out, centre, factor);
+                    eps, scale, shift, out, center, factor);
     for_vectors(columns, [&]<int V>() {
       launch(ctx, {"layer_norm_forward", blocks_for(rows, kNormWarps), kNormThreads}, layer_norm_kernel<T, V>, in, rows,
-             int(columns), eps, weights_of(scale), weights_of(shift), out, centre, factor);
+             int(columns), eps, weights_of(scale), weights_of(shift), out, center, factor);
     });
   });
 }
@@ -270,7 +270,7 @@ void layer_norm_backward(Context& ctx, const Tensor& x, const Tensor& gamma, con
                          const Tensor& dy, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
   if (x.numel() == 0) return;
   const int64_t rows = x.shape().rows(), columns = x.shape().back();
-  const float *scale = gamma.data<float>(), *centre = mean.data<float>(), *factor = rstd.data<float>();
+  const float *scale = gamma.data<float>(), *center = mean.data<float>(), *factor = rstd.data<float>();
   float *gamma_sum = dgamma.mutable_data<float>(), *beta_sum = dbeta.mutable_data<float>();
   dispatch("layer_norm_backward", x.dtype(), [&]<class T>() {
     const T *in = x.data<T>(), *gradient = dy.data<T>();
@@ -285,16 +285,16 @@ void layer_norm_backward(Context& ctx, const Tensor& x, const Tensor& gamma, con
       take_partials();
       for_vectors(columns, [&]<int V>() {
         launch(ctx, {"layer_norm_backward", count, kNormThreads}, layer_norm_backward_kernel<T, V>, in, rows,
-               int(columns), weights_of(scale), centre, factor, gradient, out, partials);
+               int(columns), weights_of(scale), center, factor, gradient, out, partials);
       });
     } else {
       const Tiles tiles = sum_tiles<1>(ctx, rows, columns, int64_t(2 * x.bytes()), 1);
       count = tiles.count;
       take_partials();
       launch(ctx, {"layer_norm_backward_sums", tiles.blocks(), kSumThreads}, wide_layer_norm_sums_kernel<T>, tiles, in,
-             centre, factor, gradient, partials);
+             center, factor, gradient, partials);
       launch(ctx, {"layer_norm_backward", unsigned(rows), kWideThreads}, wide_layer_norm_backward_kernel<T>, in,
-             columns, scale, centre, factor, gradient, out);
+             columns, scale, center, factor, gradient, out);
     }
     launch(ctx, {"layer_norm_finish", blocks_for(columns, kFinishColumns), kFinishThreads}, layer_norm_finish_kernel,
            partials, int(count), columns, gamma_sum, beta_sum);

@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(kTile* kTile)
   for (int begin = 0; begin < depth; begin += kTile) {
     COSS_UNROLL
     for (int half = 0; half < 2; ++half) {
-      // Neighbouring threads take neighbouring elements of either matrix, whichever way it lies.
+      // Neighboring threads take neighboring elements of either matrix, whichever way it lies.
       const int along = a.by_column == 1 ? across : down, other = a.by_column == 1 ? down : across;
       const int row = other + half * kTile, k = begin + along;
       left[row * (kTile + 1) + along] =

@@ -47,16 +47,16 @@ struct Forward {
   // From the sums of x - shift and of its square; one caller per channel keeps the results.
   __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
     const double count = double(rows), delta = sums[0] / count;
-    const double centre = double(shift[c]) + delta, spread = sums[1] / count - delta * delta;
+    const double center = double(shift[c]) + delta, spread = sums[1] / count - delta * delta;
     const double var = spread < 0 ? 0.0 : spread;  // keeps NaN
     const double inverse = 1 / sqrt(var + double(eps)), scale = double(gamma[c]) * inverse;
     if (keep) {
-      mean[c] = float(centre);
+      mean[c] = float(center);
       rstd[c] = float(inverse);
-      running_mean[c] += momentum * float(centre - double(running_mean[c]));
+      running_mean[c] += momentum * float(center - double(running_mean[c]));
       running_var[c] += momentum * float(var * count / (count - 1) - double(running_var[c]));
     }
-    return {{float(scale), float(double(beta[c]) - centre * scale)}};
+    return {{float(scale), float(double(beta[c]) - center * scale)}};
   }
 };
 
@@ -245,12 +245,12 @@ __global__ void __launch_bounds__(kSumThreads, kBlocksOfSums<kAct>)
   const unsigned tile = blockIdx.x % tiles.side, b = blockIdx.x / tiles.side;
   const Place place = place_of<N>(tiles, tile, b);
   const int64_t step = tiles.down * tiles.columns;
-  float centre[N] = {};
+  float center[N] = {};
   [[maybe_unused]] float scale[N] = {}, offset[N] = {};
   if (place.works) {
     COSS_UNROLL
     for (int j = 0; j < N; ++j) {
-      centre[j] = end.mean[place.column + j];
+      center[j] = end.mean[place.column + j];
       if constexpr (kSmooth<kAct>) {
         scale[j] = end.gamma[place.column + j] * end.rstd[place.column + j];
         offset[j] = end.beta[place.column + j];
@@ -273,7 +273,7 @@ __global__ void __launch_bounds__(kSumThreads, kBlocksOfSums<kAct>)
     for (int u = 0; u < kCount; ++u) {
       COSS_UNROLL
       for (int j = 0; j < N; ++j) {
-        const float from_mean = in[u][j] - centre[j];
+        const float from_mean = in[u][j] - center[j];
         float value;
         if constexpr (kSmooth<kAct>)
           value = passed_gradient<kAct>(from_mean * scale[j] + offset[j], dz[u][j]);

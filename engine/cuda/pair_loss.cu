@@ -1,4 +1,4 @@
-// Losses that contrast the rows of a batch with one another, from their cosines, and one of neighbouring rows. A block
+// Losses that contrast the rows of a batch with one another, from their cosines, and one of neighboring rows. A block
 // takes a row of cosines, which is in the cache when it is read again; the rows' losses are added in double and in a
 // fixed order by one more block. The matrices are small beside the products that make them.
 #include "engine/cuda/softmax_row.h"

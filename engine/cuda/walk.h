@@ -1,6 +1,6 @@
 // How the kernels over images (N,H,W,C) share their work, and vectors of channels that may lie outside of an image.
 //
-// The channels of a pixel are cut into vectors. A block takes a tile of neighbouring vectors (threadIdx.x) of several
+// The channels of a pixel are cut into vectors. A block takes a tile of neighboring vectors (threadIdx.x) of several
 // items (threadIdx.y), so a warp reads whole sectors. An item is one column, or strip of columns, which its thread
 // walks down over a few rows: what windows read of the row above is still in L1, and what a thread prepares serves all
 // rows.
@@ -147,7 +147,7 @@ template <int N, int kThreads>
 constexpr int kSharedForItems = N*(kThreads + 4);
 
 // Adds the threads' values over threadIdx.y, in order, and calls write(vector, i, total) once for each element of each
-// of the tile's vectors: neighbouring threads get neighbouring elements. All threads call it.
+// of the tile's vectors: neighboring threads get neighboring elements. All threads call it.
 template <int kThreads, int N, class Array, class Write>
 __device__ inline void sum_of_items(Array& shared, const float (&value)[N], const Write& write) {
   const int tile = int(blockDim.x), items = int(blockDim.y);

@@ -1,5 +1,5 @@
 // The box of CutMix (Yun et al., ICCV 2019), the same on every device: its area is 1 - Beta(alpha, alpha) of the
-// image's, its centre anywhere, and what lies outside of the image is cut off.
+// image's, its center anywhere, and what lies outside of the image is cut off.
 #pragma once
 #include "engine/kernel_params.h"
 #include "engine/philox.h"
@@ -50,9 +50,9 @@ struct CutmixBox {
   };
 
   COSS_HOST_DEVICE static void span(int64_t size, double side, uint32_t word, int64_t& first, int64_t& last) {
-    const int64_t half = int64_t(double(size) * side) / 2, centre = int64_t(uint64_t(word) * uint64_t(size) >> 32);
-    first = centre > half ? centre - half : 0;
-    last = centre + half < size ? centre + half : size;
+    const int64_t half = int64_t(double(size) * side) / 2, center = int64_t(uint64_t(word) * uint64_t(size) >> 32);
+    first = center > half ? center - half : 0;
+    last = center + half < size ? center + half : size;
   }
 };
 

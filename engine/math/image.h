@@ -44,14 +44,14 @@ struct Axis {
 
 // The source pixels [first, first + count) that make one output pixel.
 struct Taps {
-  double centre = 0;
+  double center = 0;
   int32_t first = 0, count = 0;
 };
 
 COSS_HOST_DEVICE inline Taps taps_of(const Axis& axis, int32_t position) {
   Taps taps;
-  taps.centre = product(double(position) + 0.5, axis.ratio);
-  const int32_t begin = int32_t(taps.centre - axis.reach + 0.5), end = int32_t(taps.centre + axis.reach + 0.5);
+  taps.center = product(double(position) + 0.5, axis.ratio);
+  const int32_t begin = int32_t(taps.center - axis.reach + 0.5), end = int32_t(taps.center + axis.reach + 0.5);
   taps.first = begin < 0 ? 0 : begin;
   taps.count = (end < axis.in ? end : axis.in) - taps.first;
   return taps;
@@ -59,7 +59,7 @@ COSS_HOST_DEVICE inline Taps taps_of(const Axis& axis, int32_t position) {
 
 // The filter at tap t, before the weights of an output pixel are made to add up to one.
 COSS_HOST_DEVICE inline double filter_value(const Axis& axis, const Taps& taps, int32_t t) {
-  const double x = std::fabs(product(double(t + taps.first) - taps.centre + 0.5, axis.shrink));
+  const double x = std::fabs(product(double(t + taps.first) - taps.center + 0.5, axis.shrink));
   if (!axis.bicubic) return x < 1 ? 1 - x : 0;
   if (x < 1) return product(product(product(1.5, x) - 2.5, x), x) + 1;  // the cubic with a = -1/2
   return x < 2 ? (product(product(x - 5, x) + 8, x) - 4) * -0.5 : 0;
@@ -71,7 +71,7 @@ COSS_HOST_DEVICE inline int32_t fixed_weight(double value, double sum) {
   return int32_t((share < 0 ? -0.5 : 0.5) + share * double(1 << kWeightBits));
 }
 
-// --- colour --------------------------------------------------------------------------------------------------------
+// --- color --------------------------------------------------------------------------------------------------------
 
 COSS_HOST_DEVICE inline uint32_t red(uint32_t word) { return word & 255; }
 COSS_HOST_DEVICE inline uint32_t green(uint32_t word) { return word >> 8 & 255; }
@@ -112,7 +112,7 @@ COSS_HOST_DEVICE inline int32_t pick(bool condition, int32_t a, int32_t b) {
 }
 
 // Pillow's 8-bit HSV. Pillow computes in float and double; whole numbers give the same bytes for each of the 2^24
-// colours and the 2^24 triples (image_test.cpp) at a fraction of the cost.
+// colors and the 2^24 triples (image_test.cpp) at a fraction of the cost.
 struct Hsv {
   int32_t h, s, v;
 };
@@ -121,7 +121,7 @@ COSS_HOST_DEVICE inline Hsv hsv_of(uint32_t word) {
   const int32_t r = int32_t(red(word)), g = int32_t(green(word)), b = int32_t(blue(word));
   const int32_t greater = r > g ? r : g, v = greater > b ? greater : b;
   const int32_t lesser = r < g ? r : g, range = v - (lesser < b ? lesser : b);
-  // From the sixth of the circle at which the greatest channel peaks, towards one neighbour or the other: the hue is
+  // From the sixth of the circle at which the greatest channel peaks, towards one neighbor or the other: the hue is
   // turn / whole of 255 steps.
   const int32_t peak = pick(r == v, 0, pick(g == v, 2, 4));
   const int32_t sixths = peak * range + pick(r == v, g - b, pick(g == v, b - r, r - g));
@@ -157,7 +157,7 @@ COSS_HOST_DEVICE inline uint32_t turn_hue(uint32_t word, int32_t shift) {
 
 // --- blur ----------------------------------------------------------------------------------------------------------
 
-// Taps that together weigh less than a hundredth of a grey level are left out: small sigmas are the rule and need few.
+// Taps that together weigh less than a hundredth of a gray level are left out: small sigmas are the rule and need few.
 constexpr double kLeastBlurWeight = 1e-6;
 
 // The Gaussian before it is made to add up to one.
@@ -180,7 +180,7 @@ COSS_HOST_DEVICE inline uint32_t solarized(uint32_t level) { return level < 128 
 
 // --- output --------------------------------------------------------------------------------------------------------
 
-COSS_HOST_DEVICE inline float normalised(uint32_t level, float mean, float stddev) {
+COSS_HOST_DEVICE inline float normalized(uint32_t level, float mean, float stddev) {
   return (float(int32_t(level)) / 255.0f - mean) / stddev;
 }
 

@@ -1,4 +1,4 @@
-// Centring over the batch, rows of maps, embeddings on both sides.
+// Centering over the batch, rows of maps, embeddings on both sides.
 #include "losses/frame/relations.h"
 
 #include "autograd/ops.h"
@@ -8,7 +8,7 @@ namespace coss {
 
 namespace {
 
-Tensor centred(const Tensor& x) {
+Tensor centered(const Tensor& x) {
   const int64_t rows = x.shape()[0], width = x.shape()[1];
   const Kernels& k = kernels(x);
   Context& ctx = context(x.device());
@@ -23,9 +23,9 @@ Tensor centred(const Tensor& x) {
 
 }  // namespace
 
-Var centred_over_batch(const Var& x) {
-  Var y = make_output(centred(x.value), {&x});
-  if (y.grad) Tape::active()->record(y, [x = grad_only(x)](const Tensor& dy) { accumulate(x, centred(dy)); });
+Var centered_over_batch(const Var& x) {
+  Var y = make_output(centered(x.value), {&x});
+  if (y.grad) Tape::active()->record(y, [x = grad_only(x)](const Tensor& dy) { accumulate(x, centered(dy)); });
   return y;
 }
 

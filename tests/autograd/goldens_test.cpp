@@ -30,7 +30,7 @@ class OpGoldens : public testing::TestWithParam<Device> {
     return var;
   }
   static void expect(const Tensor& got, const std::string& key) {
-    EXPECT_LT(normalised_error(got.to_doubles(), goldens().values(key)), kBound) << key;
+    EXPECT_LT(normalized_error(got.to_doubles(), goldens().values(key)), kBound) << key;
   }
   // Runs backward from dy = golden `key`: the loss is an operation whose gradient is dy.
   void backward(Tape& tape, const Var& y, const std::string& key) const {

@@ -61,13 +61,13 @@ TEST(Matrices, Goldens) {
       }
       Tape tape;
       const Var y = test.run(inputs);
-      EXPECT_LT(normalised_error(y.value.to_doubles(), goldens.values(name + "/y")), 1e-11) << name;
+      EXPECT_LT(normalized_error(y.value.to_doubles(), goldens.values(name + "/y")), 1e-11) << name;
       const Tensor dy = make_tensor(golden_noise(name + "/dy", y.value.numel()), y.shape(), DType::f32, device);
       const Var loss = make_output(make_tensor({0}, {1}, DType::f32, device), {&y});
       tape.record(loss, [&](const Tensor&) { accumulate(y, dy); });
       tape.backward(loss);
       for (size_t i = 0; i < inputs.size(); ++i)
-        EXPECT_LT(normalised_error(inputs[i].grad->value.to_doubles(), goldens.values(name + "/d" + std::to_string(i))),
+        EXPECT_LT(normalized_error(inputs[i].grad->value.to_doubles(), goldens.values(name + "/d" + std::to_string(i))),
                   1e-11)
             << name;
     }

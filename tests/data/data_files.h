@@ -1,4 +1,4 @@
-// Files that the data tests make: JPEG in several colour spaces, and bytes as they are.
+// Files that the data tests make: JPEG in several color spaces, and bytes as they are.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
@@ -33,7 +33,7 @@ struct JpegKind {
   int quality = 90;
 };
 
-// A smooth colourful picture; `seed` moves it.
+// A smooth colorful picture; `seed` moves it.
 inline std::vector<uint8_t> jpeg_picture(int width, int height, int seed = 0, const JpegKind& kind = {}) {
   jpeg_compress_struct info;
   jpeg_error_mgr errors;

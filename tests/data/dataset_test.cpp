@@ -1,4 +1,4 @@
-// Datasets: the kind is recognised from the path, order and labels are torchvision's, and bad data is refused in words.
+// Datasets: the kind is recognized from the path, order and labels are torchvision's, and bad data is refused in words.
 #include "data/dataset.h"
 
 #include <gtest/gtest.h>
@@ -111,7 +111,7 @@ TEST(Dataset, BrokenCifarFilesAreNamed) {
   expect_error(folder, {"lacks data_batch_2.bin"});
 }
 
-TEST(Dataset, ClassFoldersAreLabelledInOrderOfTheirNames) {
+TEST(Dataset, ClassFoldersAreLabeledInOrderOfTheirNames) {
   const std::string folder = scratch_folder();
   for (const char* name : {"zebra/b.JPG", "zebra/a.jpeg", "ant/sub/c.jpg", "ant/z.PNG", "Bee/x.bmp", "Bee/notes.txt",
                            ".hidden/y.jpg", "stray.jpg"}) {

@@ -70,7 +70,7 @@ inline ImageParams golden_params(const TensorFile& file, const std::string& name
   return p;
 }
 
-// Runs the kernel on one source image without normalisation and gives back its bytes.
+// Runs the kernel on one source image without normalization and gives back its bytes.
 inline Pixels augmented(const ImageParams& params, const std::vector<uint8_t>& source, int64_t h, int64_t w) {
   const std::vector<uint8_t> words(reinterpret_cast<const uint8_t*>(&params),
                                    reinterpret_cast<const uint8_t*>(&params) + sizeof(params));
@@ -83,7 +83,7 @@ inline Pixels augmented(const ImageParams& params, const std::vector<uint8_t>& s
   return result;
 }
 
-// The largest difference of two pictures in grey levels, and the share of bytes that differ.
+// The largest difference of two pictures in gray levels, and the share of bytes that differ.
 struct Difference {
   int largest = 0;
   double share = 0;

@@ -245,7 +245,7 @@ TEST(Loader, ASamplerOfAnotherDatasetIsRefused) {
 
 TEST(Loader, RepeatedImagesGetTheirOwnAugmentation) {
   const FakeDataset dataset(20);
-  NeighbourSampler sampler(std::vector<int32_t>(20, 4), 20, 5, 1, 1, 1);  // everyone's neighbour is image 4
+  NeighborSampler sampler(std::vector<int32_t>(20, 4), 20, 5, 1, 1, 1);  // everyone's neighbor is image 4
   Loader loader(dataset, sampler, options_with(2, 2));
   loader.start(0, 0);
   std::set<std::vector<float>> draws;
@@ -331,7 +331,7 @@ TEST(Loader, ABrokenImageIsReplacedOrMarkedInAllViews) {
 
 TEST(Loader, RepeatedImagesDifferInEveryView) {
   const FakeDataset dataset(20);
-  NeighbourSampler sampler(std::vector<int32_t>(20, 4), 20, 5, 1, 1, 1);
+  NeighborSampler sampler(std::vector<int32_t>(20, 4), 20, 5, 1, 1, 1);
   Loader loader(dataset, sampler, options_with(2, 2, {"moco_v2", "moco_v2"}));
   loader.start(0, 0);
   std::set<std::vector<float>> draws;

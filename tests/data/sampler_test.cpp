@@ -1,4 +1,4 @@
-// Samplers: permutations, neighbours drawn from the pool, and steps that do not depend on what was drawn before.
+// Samplers: permutations, neighbors drawn from the pool, and steps that do not depend on what was drawn before.
 #include "data/sampler.h"
 
 #include <gtest/gtest.h>
@@ -60,16 +60,16 @@ TEST(Sampler, ShuffleIsUniform) {
   }
 }
 
-std::vector<int32_t> ring_of_neighbours(int32_t size, int32_t stored) {
-  std::vector<int32_t> neighbours;
+std::vector<int32_t> ring_of_neighbors(int32_t size, int32_t stored) {
+  std::vector<int32_t> neighbors;
   for (int32_t i = 0; i < size; ++i) {
-    for (int32_t k = 1; k <= stored; ++k) neighbours.push_back((i + k) % size);
+    for (int32_t k = 1; k <= stored; ++k) neighbors.push_back((i + k) % size);
   }
-  return neighbours;
+  return neighbors;
 }
 
-TEST(Sampler, NeighboursComeFromTheAnchorsPoolWithoutRepetition) {
-  NeighbourSampler sampler(ring_of_neighbours(40, 8), 40, 4, 3, 6, 5);
+TEST(Sampler, NeighborsComeFromTheAnchorsPoolWithoutRepetition) {
+  NeighborSampler sampler(ring_of_neighbors(40, 8), 40, 4, 3, 6, 5);
   EXPECT_EQ(sampler.batch_size(), 16);
   EXPECT_EQ(sampler.steps_per_epoch(), 10);
   std::set<int64_t> anchors, offsets;
@@ -91,8 +91,8 @@ TEST(Sampler, NeighboursComeFromTheAnchorsPoolWithoutRepetition) {
   EXPECT_EQ(offsets.size(), 6u);
 }
 
-TEST(Sampler, NeighboursAreDrawnAnewEachEpochAndResume) {
-  NeighbourSampler sampler(ring_of_neighbours(40, 20), 40, 1, 4, 20, 5);
+TEST(Sampler, NeighborsAreDrawnAnewEachEpochAndResume) {
+  NeighborSampler sampler(ring_of_neighbors(40, 20), 40, 1, 4, 20, 5);
   std::vector<std::vector<int64_t>> of_anchor_3;
   for (int64_t epoch = 0; epoch < 3; ++epoch) {
     for (int64_t step = 0; step < 40; ++step) {
@@ -103,12 +103,12 @@ TEST(Sampler, NeighboursAreDrawnAnewEachEpochAndResume) {
   ASSERT_EQ(of_anchor_3.size(), 3u);
   EXPECT_NE(of_anchor_3[0], of_anchor_3[1]);
   EXPECT_NE(of_anchor_3[1], of_anchor_3[2]);
-  NeighbourSampler resumed(ring_of_neighbours(40, 20), 40, 1, 4, 20, 5);
+  NeighborSampler resumed(ring_of_neighbors(40, 20), 40, 1, 4, 20, 5);
   EXPECT_EQ(resumed.batch(2, 17), sampler.batch(2, 17));
 }
 
 TEST(Sampler, TheWholePoolComesInOrder) {
-  NeighbourSampler sampler(ring_of_neighbours(10, 5), 10, 1, 3, 3, 6);
+  NeighborSampler sampler(ring_of_neighbors(10, 5), 10, 1, 3, 3, 6);
   const auto batch = sampler.batch(0, 4);
   for (size_t k = 1; k <= 3; ++k) EXPECT_EQ(batch[k], (batch[0] + int64_t(k)) % 10);
 }
@@ -127,30 +127,30 @@ TEST(Sampler, ImpossibleRequestsAreErrorsInWords) {
   EXPECT_NE(error_of([] { ShuffledSampler(10, 11, 0); }).find("batch of 11"), std::string::npos);
   EXPECT_NE(error_of([] { ShuffledSampler(10, 0, 0); }).find("positive"), std::string::npos);
   EXPECT_NE(error_of([] { SequentialSampler(10, -1); }).find("positive"), std::string::npos);
-  auto neighbours = ring_of_neighbours(10, 4);
+  auto neighbors = ring_of_neighbors(10, 4);
   auto make = [&](int64_t nearest, int64_t pool) {
-    return error_of([&] { NeighbourSampler(neighbours, 10, 2, nearest, pool, 0); });
+    return error_of([&] { NeighborSampler(neighbors, 10, 2, nearest, pool, 0); });
   };
   EXPECT_EQ(make(2, 4), "");
   EXPECT_NE(make(2, 5).find("pool of 5"), std::string::npos);
   EXPECT_NE(make(3, 2).find("from a pool of 2"), std::string::npos);
-  neighbours[13] = 10;
-  EXPECT_NE(make(2, 4).find("neighbour 1 of image 3 is 10"), std::string::npos);
-  neighbours[13] = -1;
+  neighbors[13] = 10;
+  EXPECT_NE(make(2, 4).find("neighbor 1 of image 3 is 10"), std::string::npos);
+  neighbors[13] = -1;
   EXPECT_NE(make(2, 4).find("is -1"), std::string::npos);
-  neighbours.pop_back();
+  neighbors.pop_back();
   EXPECT_NE(make(2, 4).find("39 entries"), std::string::npos);
 }
 
-// With unique no image comes twice while stored neighbours are left.
-TEST(NeighbourSampler, UniqueBatchesHoldEachImageOnce) {
-  NeighbourSampler sampler(ring_of_neighbours(80, 30), 80, 5, 4, 8, 5, /*unique=*/true);
+// With unique no image comes twice while stored neighbors are left.
+TEST(NeighborSampler, UniqueBatchesHoldEachImageOnce) {
+  NeighborSampler sampler(ring_of_neighbors(80, 30), 80, 5, 4, 8, 5, /*unique=*/true);
   for (int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
     const std::vector<int64_t> batch = sampler.batch(0, step);
     ASSERT_EQ(batch.size(), 25u);
     EXPECT_EQ(std::set<int64_t>(batch.begin(), batch.end()).size(), 25u) << step;
   }
-  NeighbourSampler full(ring_of_neighbours(10, 5), 10, 4, 3, 3, 6, /*unique=*/true);  // 16 places for 10 images
+  NeighborSampler full(ring_of_neighbors(10, 5), 10, 4, 3, 3, 6, /*unique=*/true);  // 16 places for 10 images
   EXPECT_EQ(full.batch(0, 0).size(), 16u);
 }
 

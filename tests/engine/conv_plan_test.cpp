@@ -46,7 +46,7 @@ TEST_F(ConvPlan, ReorderedWeightsFollowTheVersion) {
   cpu::conv2d_forward(ctx, p, x, w, y);
   std::vector<double> doubled = before;
   for (double& value : doubled) value *= 2;
-  EXPECT_LT(test::normalised_error(y.to_doubles(), doubled), 1e-12);
+  EXPECT_LT(test::normalized_error(y.to_doubles(), doubled), 1e-12);
   EXPECT_EQ(state.weights.bytes(), kept) << "a new version replaces the old one";
 }
 
@@ -56,7 +56,7 @@ TEST_F(ConvPlan, ViewsOfOneBufferAreToldApart) {
   cpu::conv2d_forward(ctx, p, x, first, y);
   const std::vector<double> before = y.to_doubles();
   cpu::conv2d_forward(ctx, p, x, second, y);
-  EXPECT_GT(test::normalised_error(y.to_doubles(), before), 0.1);
+  EXPECT_GT(test::normalized_error(y.to_doubles(), before), 0.1);
   cpu::conv2d_forward(ctx, p, x, first, y);
   EXPECT_EQ(y.to_doubles(), before);
 }
@@ -72,7 +72,7 @@ TEST_F(ConvPlan, HalfPrecisionIsRefusedInWords) {
   }
 }
 
-// Neighbours that arrive in any order of blocks, with ties: the lower index wins.
+// Neighbors that arrive in any order of blocks, with ties: the lower index wins.
 TEST(TopkInner, TiesGoToTheLowerIndexInAnyOrderOfBlocks) {
   Context& ctx = context(Device::cpu);
   const std::vector<float> ones(40 * 4, 1.0f);

@@ -58,13 +58,13 @@ struct MixedBatch {
     }
     pixels = random_pixels(bytes, 5);
   }
-  Tensor run(DType dtype, const Normalisation& normalisation) const {
+  Tensor run(DType dtype, const Normalization& normalization) const {
     std::vector<uint8_t> words(params.size() * sizeof(ImageParams));
     std::memcpy(words.data(), params.data(), words.size());
     const Tensor p = Tensor::from(words, {int64_t(words.size())}, Device::cpu);
     const Tensor source = Tensor::from(pixels, {int64_t(pixels.size())}, Device::cpu);
     Tensor y({int64_t(params.size()), 24, 24, 3}, dtype, Device::cpu);
-    kernels(Device::cpu).augment_images(context(Device::cpu), normalisation, p, source, y);
+    kernels(Device::cpu).augment_images(context(Device::cpu), normalization, p, source, y);
     return y;
   }
   std::vector<ImageParams> params;
@@ -157,12 +157,12 @@ uint32_t pillow_rgb(int h, int s, int v) {
   auto rounded = [&](double x) { return uint32_t(std::round(double(v) * x)); };
   const uint32_t full = uint32_t(v), p = rounded(1.0 - double(fs)), q = rounded(1.0 - double(fs * fraction));
   const uint32_t t = rounded(1.0 - double(fs) * (1.0 - double(fraction)));
-  const uint32_t colours[6][3] = {{full, t, p}, {q, full, p}, {p, full, t}, {p, q, full}, {t, p, full}, {full, p, q}};
-  const auto& c = colours[int(std::floor(turn)) % 6];
+  const uint32_t colors[6][3] = {{full, t, p}, {q, full, p}, {p, full, t}, {p, q, full}, {t, p, full}, {full, p, q}};
+  const auto& c = colors[int(std::floor(turn)) % 6];
   return c[0] | c[1] << 8 | c[2] << 16;
 }
 
-TEST(Image, HueSaturationAndValueAreThoseOfPillowForEveryColour) {
+TEST(Image, HueSaturationAndValueAreThoseOfPillowForEveryColor) {
   int wrong = 0;
   for (uint32_t word = 0; word < 1u << 24; ++word) {
     const image::Hsv hsv = image::hsv_of(word);

@@ -1,6 +1,6 @@
 // The fixture of the kernel tests: one body per kernel, run for every device and dtype. Each tensor exists twice, on
 // the device under test and, from the same rounded values, in double on the reference; both backends run the kernel and
-// the results are compared by normalised error.
+// the results are compared by normalized error.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -80,7 +80,7 @@ class KernelTestBase {
 
   // looser > 1 needs a reason where it is used.
   static void expect_close(Twin& y, double looser = 1) {
-    EXPECT_LE(normalised_error(y[0], y[1]), bound(y[0].dtype()) * looser);
+    EXPECT_LE(normalized_error(y[0], y[1]), bound(y[0].dtype()) * looser);
   }
   static void expect_equal(Twin& y) { EXPECT_EQ(y[0].to_doubles(), y[1].to_doubles()); }
 

@@ -70,7 +70,7 @@ TEST_P(Elementwise, ViewsThatBeginAnywhere) {
   }
 }
 
-TEST_P(Elementwise, FillLeavesTheNeighboursAlone) {
+TEST_P(Elementwise, FillLeavesTheNeighborsAlone) {
   for (DType dtype : {DType::f32, DType::bf16, DType::i64, DType::u8}) {
     Tensor whole({64}, dtype, backend_.device);
     const Kernels& k = kernels(backend_.device);
@@ -154,10 +154,10 @@ TEST_P(Elementwise, SmoothActivations) {
 TEST_P(Elementwise, SmoothActivationsKeepTheirTails) {
   if (compute() != DType::f32) GTEST_SKIP() << "16-bit results are compared above";
   for (Activation kind : {Activation::silu, Activation::sigmoid, Activation::gelu, Activation::quick_gelu}) {
-    for (const double centre : {-5.0, -2.0, 0.0, 0.01, 2.0}) {
-      SCOPED_TRACE(testing::Message() << "activation " << int(kind) << " around " << centre);
+    for (const double center : {-5.0, -2.0, 0.0, 0.01, 2.0}) {
+      SCOPED_TRACE(testing::Message() << "activation " << int(kind) << " around " << center);
       std::vector<double> values;
-      for (int i = 0; i < 1000; ++i) values.push_back(centre + 0.001 * i * std::max(0.01, std::abs(centre)));
+      for (int i = 0; i < 1000; ++i) values.push_back(center + 0.001 * i * std::max(0.01, std::abs(center)));
       Twin x = twin(values, {1000}, compute()), y = output({1000}, compute());
       both([&](const Kernels& k, Context& c, int side) { k.activation_forward(c, kind, x[side], y[side]); });
       expect_close(y);
@@ -299,8 +299,8 @@ TEST(Random, MomentsAndAgreementWithTheReference) {
     Context& reference = context(Device::reference);
     kernels(Device::reference).random_uniform(reference, 7, 1, -1, 3, exact_uniform);
     kernels(Device::reference).random_normal(reference, 7, 2, 1, 2, exact_normal);
-    EXPECT_LE(normalised_error(uniform, exact_uniform), bound(DType::f32));
-    EXPECT_LE(normalised_error(normal, exact_normal), bound(DType::f32));
+    EXPECT_LE(normalized_error(uniform, exact_uniform), bound(DType::f32));
+    EXPECT_LE(normalized_error(normal, exact_normal), bound(DType::f32));
   }
 }
 
@@ -316,7 +316,7 @@ TEST(Random, DevicesDrawTheSameBits) {
     EXPECT_EQ(odd.to_doubles(), uniform.to_doubles());
     // Logarithm, sine and cosine differ in the last bits.
     kernels(device).random_normal(context(device), 7, 2, 0.1f, 2, odd);
-    EXPECT_LE(normalised_error(odd, normal), 1e-13);
+    EXPECT_LE(normalized_error(odd, normal), 1e-13);
   }
 }
 

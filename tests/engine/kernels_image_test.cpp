@@ -1,4 +1,4 @@
-// Augmentation against the reference, operation by operation, in grey levels. The reference rounds nothing; a backend
+// Augmentation against the reference, operation by operation, in gray levels. The reference rounds nothing; a backend
 // that rounds to 8 bits after each operation, as Pillow does, is off by half a level per operation and more where an
 // operation amplifies.
 #include <cstring>
@@ -11,10 +11,10 @@ namespace coss::test {
 namespace {
 
 constexpr int32_t kHeight = 37, kWidth = 53;
-// Output values are grey levels.
-constexpr Normalisation kLevels = {.mean = {0, 0, 0}, .stddev = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f}};
+// Output values are gray levels.
+constexpr Normalization kLevels = {.mean = {0, 0, 0}, .stddev = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f}};
 
-// Gradients, edges and noise in colour.
+// Gradients, edges and noise in color.
 std::vector<double> picture(uint64_t seed) {
   RandomStream random(seed, RandomUse::other);
   std::vector<double> pixels;
@@ -214,7 +214,7 @@ TEST_P(Augment, BatchOfDifferentImages) {
 }
 
 TEST_P(Augment, NormalisesPerChannel) {
-  const Normalisation imagenet;
+  const Normalization imagenet;
   Twin params = twin(bytes_of(identity()), {1, int64_t(sizeof(ImageParams))}, DType::u8);
   Twin source = twin(picture(1), {kHeight * kWidth * 3}, DType::u8), y = output({1, kHeight, kWidth, 3}, compute());
   both([&](const Kernels& k, Context& c, int side) {
@@ -249,7 +249,7 @@ struct RandomBatch {
       add(p, random);
     }
   }
-  // With pixels of its own: gray levels around a ramp, so that neighbours differ and edges are there.
+  // With pixels of its own: gray levels around a ramp, so that neighbors differ and edges are there.
   void add(ImageParams p, RandomStream& random) {
     p.offset = int64_t(pixels.size());
     for (int64_t i = 0; i < int64_t(p.source_h) * p.source_w * 3; ++i)

@@ -1,4 +1,4 @@
-// Centring, transposition and the gradient of softmax against the reference.
+// Centering, transposition and the gradient of softmax against the reference.
 #include "tests/engine/kernel_test.h"
 
 namespace coss::test {

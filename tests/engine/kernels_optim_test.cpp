@@ -31,7 +31,7 @@ class Optimizers : public KernelTest {
     }
     expect_close(weight_);
     expect_close(first_);
-    if (normalised_error(second_[1], second_[1]) == 0) expect_close(second_);
+    if (normalized_error(second_[1], second_[1]) == 0) expect_close(second_);
     if (compute() != accumulator()) {
       expect_close(copy_);
       EXPECT_EQ(copy_[0].to_doubles(), convert(weight_[0], compute(), Device::reference).to_doubles());

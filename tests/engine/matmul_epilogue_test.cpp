@@ -38,7 +38,7 @@ TEST_P(MatmulEpilogue, BiasActivationAndAccumulation) {
               expected.push_back(reference::activate(activation, z) + beta * old[size_t(i)]);
             }
             // Of few elements the rounding of one may be the greatest there is: 2^-22 in f16.
-            EXPECT_LE(normalised_error(y.to_doubles(), expected), 3 * bound(compute()));
+            EXPECT_LE(normalized_error(y.to_doubles(), expected), 3 * bound(compute()));
           }
         }
       }

@@ -70,7 +70,7 @@ void expect_round_trip() {
   }
 }
 
-// Between two finite neighbours: just below the middle goes down, the middle to the even pattern, just above it up.
+// Between two finite neighbors: just below the middle goes down, the middle to the even pattern, just above it up.
 template <class Half>
 void expect_nearest_even(int infinity) {
   for (int sign : {0, 0x8000}) {

@@ -43,7 +43,7 @@ TEST_F(WideConv, Forward) {
   Tensor y = memory(out, DType::bf16), wide = memory(out, DType::f32);
   cpu::conv2d_forward(processor(), p, x, w, y);
   cpu::conv2d_forward(processor(), p, wide_x, wide_w, wide);
-  EXPECT_LT(normalised_error(y, wide), bound(DType::bf16));
+  EXPECT_LT(normalized_error(y, wide), bound(DType::bf16));
 }
 
 TEST_F(WideConv, BiasResidualActivation) {
@@ -53,7 +53,7 @@ TEST_F(WideConv, BiasResidualActivation) {
     Tensor y = memory(out, DType::bf16), wide = memory(out, DType::f32);
     cpu::conv2d_bias_act(processor(), p, Activation::relu, x, w, bias, with ? residual : Tensor(), y);
     cpu::conv2d_bias_act(processor(), p, Activation::relu, wide_x, wide_w, bias, with ? wide_residual : Tensor(), wide);
-    EXPECT_LT(normalised_error(y, wide), bound(DType::bf16));
+    EXPECT_LT(normalized_error(y, wide), bound(DType::bf16));
   }
 }
 
@@ -61,12 +61,12 @@ TEST_F(WideConv, Gradients) {
   Tensor dx = memory(in, DType::bf16), wide_dx = memory(in, DType::f32);
   cpu::conv2d_dgrad(processor(), p, w, dy, dx);
   cpu::conv2d_dgrad(processor(), p, wide_w, wide_dy, wide_dx);
-  EXPECT_LT(normalised_error(dx, wide_dx), bound(DType::bf16));
+  EXPECT_LT(normalized_error(dx, wide_dx), bound(DType::bf16));
   for (const float beta : {0.0f, 1.0f}) {
     Tensor dw = drawn(window, DType::f32, 6), wide_dw = drawn(window, DType::f32, 6);
     cpu::conv2d_wgrad(processor(), p, x, dy, beta, dw);
     cpu::conv2d_wgrad(processor(), p, wide_x, wide_dy, beta, wide_dw);
-    EXPECT_LT(normalised_error(dw, wide_dw), 1e-9);  // sums of 27,648 products in another order
+    EXPECT_LT(normalized_error(dw, wide_dw), 1e-9);  // sums of 27,648 products in another order
   }
 }
 
@@ -86,7 +86,7 @@ TEST(WideMatmul, EveryTransposeTypeAndBeta) {
           Tensor y = cast_to(dtype, before), wide = cast_to(DType::f32, before);
           cpu::matmul(processor(), p, a, b, bias, y);
           cpu::matmul(processor(), p, cast_to(DType::f32, a), cast_to(DType::f32, b), bias, wide);
-          EXPECT_LT(normalised_error(y, wide), dtype == DType::f32 ? 1e-9 : bound(dtype))
+          EXPECT_LT(normalized_error(y, wide), dtype == DType::f32 ? 1e-9 : bound(dtype))
               << transpose_a << transpose_b << " beta " << beta;
         }
 }
@@ -97,7 +97,7 @@ TEST(WideMatmul, AnActivationIsAppliedOnce) {
   Tensor y = memory({16, 1500}, DType::bf16), wide = memory({16, 1500}, DType::f32);
   cpu::matmul(processor(), p, a, b, {}, y);
   cpu::matmul(processor(), p, cast_to(DType::f32, a), cast_to(DType::f32, b), {}, wide);
-  EXPECT_LT(normalised_error(y, wide), bound(DType::bf16));
+  EXPECT_LT(normalized_error(y, wide), bound(DType::bf16));
 }
 
 TEST(WideWeights, FollowTheVersion) {

@@ -11,7 +11,7 @@
 #include "evaluation/knn.h"
 #include "evaluation/linear_probe.h"
 #include "evaluation/loaded_network.h"
-#include "evaluation/neighbours.h"
+#include "evaluation/neighbors.h"
 #include "formats/npy.h"
 #include "tests/support/support.h"
 
@@ -22,7 +22,7 @@ double rounded(double percent) { return std::round(percent * 100) / 100; }
 
 std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int64_t width,
                           const MiningOptions& options) {
-  const std::string folder = test::scratch_folder(), out = folder + "/neighbours.npy";
+  const std::string folder = test::scratch_folder(), out = folder + "/neighbors.npy";
   write_npy(folder + "/features.npy", FileDType::f32, {rows, width}, features.data());
   mine_file(folder + "/features.npy", out, options);
   const NpyArray array = read_npy(out);
@@ -43,7 +43,7 @@ Features of_cifar10(const std::string& shared, Split split, bool logits = false)
                           DType::f32, options);
 }
 
-TEST(Evaluation, NearestNeighboursOnCifar10) {
+TEST(Evaluation, NearestNeighborsOnCifar10) {
   const auto shared = test::shared_folder();
   if (!shared) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
   const auto accuracy = knn_accuracy(of_cifar10(*shared, Split::train), of_cifar10(*shared, Split::test), {});
@@ -68,9 +68,9 @@ TEST(Evaluation, MiningAgreesWithBruteForceInDouble) {
   if (!shared) GTEST_SKIP() << "no shared folder: set COSS_SHARED";
   const Features features = of_cifar10(*shared, Split::test);
   const int64_t rows = features.rows, width = features.width;
-  constexpr int64_t kNeighbours = 31, kSample = 200;
+  constexpr int64_t kNeighbors = 31, kSample = 200;
   MiningOptions options;
-  options.k = kNeighbours;
+  options.k = kNeighbors;
   options.memory_bytes = size_t(5) << 20;  // several blocks of queries and of keys
   const std::vector<int32_t> found = mine(features.values, rows, width, options);
 
@@ -88,12 +88,12 @@ TEST(Evaluation, MiningAgreesWithBruteForceInDouble) {
                                      : std::inner_product(&unit[size_t(i * width)], &unit[size_t(i * width)] + width,
                                                           &unit[size_t(j * width)], 0.0);
     std::vector<double> best = similarity;
-    std::partial_sort(best.begin(), best.begin() + kNeighbours, best.end(), std::greater<>());
-    for (int64_t n = 0; n < kNeighbours; ++n) {
-      const int32_t neighbour = found[size_t(i * kNeighbours + n)];
-      ASSERT_NE(neighbour, i);
-      // Equal but for the rounding of fp32: neighbours as near as that may change places.
-      ASSERT_NEAR(similarity[size_t(neighbour)], best[size_t(n)], 1e-6) << "row " << i << ", neighbour " << n;
+    std::partial_sort(best.begin(), best.begin() + kNeighbors, best.end(), std::greater<>());
+    for (int64_t n = 0; n < kNeighbors; ++n) {
+      const int32_t neighbor = found[size_t(i * kNeighbors + n)];
+      ASSERT_NE(neighbor, i);
+      // Equal but for the rounding of fp32: neighbors as near as that may change places.
+      ASSERT_NEAR(similarity[size_t(neighbor)], best[size_t(n)], 1e-6) << "row " << i << ", neighbor " << n;
     }
   }
 }

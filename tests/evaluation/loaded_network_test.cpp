@@ -32,7 +32,7 @@ TEST(LoadedNetwork, MetadataGivesNormalisationAndInterpolation) {
   const auto loaded = load_network("resnet20_cifar", path, Classifier::required, Device::cpu, DType::f32);
   EXPECT_TRUE(loaded->bicubic);
   EXPECT_EQ((*loaded)->classes, 3);
-  EXPECT_EQ(loaded->normalisation.mean[0], 0.48145466f);
+  EXPECT_EQ(loaded->normalization.mean[0], 0.48145466f);
   EXPECT_EQ(loaded->model, "resnet20_cifar");
 }
 
@@ -41,18 +41,18 @@ TEST(LoadedNetwork, ImagesOfAnotherNormalisationAreMapped) {
                                          {{"image_mean", "0,0,0"}, {"image_stddev", "1,1,1"}});
   const auto plain = load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32);
   const auto mapped = load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32);
-  const Normalisation given;
+  const Normalization given;
   mapped->take_images_of(given);
   EXPECT_NE(mapped->report.find("mapped"), std::string::npos) << mapped->report;
-  std::vector<float> in_unit, normalised;
+  std::vector<float> in_unit, normalized;
   for (size_t i = 0; i < 2 * 32 * 32 * 3; ++i) {
     in_unit.push_back(float(i * 7919 % 256) / 255);
-    normalised.push_back((in_unit.back() - given.mean[i % 3]) / given.stddev[i % 3]);
+    normalized.push_back((in_unit.back() - given.mean[i % 3]) / given.stddev[i % 3]);
   }
   const auto features = [&](LoadedNetwork& network, const std::vector<float>& pixels) {
     return network->features(Var(Tensor::from(pixels, {2, 32, 32, 3}, Device::cpu)), Mode::eval).value.to_doubles();
   };
-  const std::vector<double> a = features(*plain, in_unit), b = features(*mapped, normalised);
+  const std::vector<double> a = features(*plain, in_unit), b = features(*mapped, normalized);
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-4 * (1 + std::abs(a[i]))) << i;
 }
 
@@ -60,7 +60,7 @@ TEST(LoadedNetwork, FromNamesTheLayout) {
   const std::string path =
       write_network(test::scratch_folder() + "/w.safetensors", "resnet20_cifar", 3, {}, "state_dict.");
   const auto loaded = load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32, "simclr-v1");
-  EXPECT_EQ(loaded->normalisation, (Normalisation{{0, 0, 0}, {1, 1, 1}}));
+  EXPECT_EQ(loaded->normalization, (Normalization{{0, 0, 0}, {1, 1, 1}}));
   EXPECT_THROW(load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32, "nonsense"), Error);
   const test::Outcome outcome =
       test::run_program("eval knn --model resnet20_cifar --weights " + path + " --from nonsense --data nowhere");

@@ -1,4 +1,4 @@
-// Checkpoints in every published layout and container (tests/goldens/make/make_layout_files.py) are recognised without
+// Checkpoints in every published layout and container (tests/goldens/make/make_layout_files.py) are recognized without
 // help, and give the features that PyTorch gives.
 #include <gtest/gtest.h>
 
@@ -26,7 +26,7 @@ TEST(PublishedFiles, GiveTheFeaturesOfPyTorch) {
                                      Classifier::optional, Device::cpu, DType::f32);
     const Var images(golden_images("images", 2, row["size"], 0, DType::f32, Device::cpu));
     const std::vector<double> wanted = row["features"];
-    EXPECT_LT(normalised_error((*loaded)->features(images, Mode::eval).value.to_doubles(), wanted), 1e-10)
+    EXPECT_LT(normalized_error((*loaded)->features(images, Mode::eval).value.to_doubles(), wanted), 1e-10)
         << loaded->report;
   }
 }

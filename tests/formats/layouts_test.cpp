@@ -113,7 +113,7 @@ Params& params_of(const std::string& model, std::map<std::string, std::unique_pt
   return filled->params;
 }
 
-TEST(Layouts, PublishedCheckpointsAreRecognised) {
+TEST(Layouts, PublishedCheckpointsAreRecognized) {
   const auto shared = shared_folder();
   if (!shared) GTEST_SKIP() << "the shared folder is missing";
   const std::string path = scratch_folder() + "/published.safetensors";
@@ -129,7 +129,7 @@ TEST(Layouts, PublishedCheckpointsAreRecognised) {
     EXPECT_EQ(report.matched, int64_t(params.entries().size()));
     EXPECT_EQ(report.layout, c.layout);
     EXPECT_EQ(report.stripped_prefix, c.prefix);
-    const float red = report.normalisation.stddev[0];
+    const float red = report.normalization.stddev[0];
     EXPECT_EQ(red, report.layout == "swav"        ? 0.228f
                    : report.layout == "simclr-v2" ? 1.0f
                    : report.layout == "clip"      ? 0.26862954f
@@ -287,7 +287,7 @@ TEST(Layouts, AskedForByName) {
   EXPECT_EQ(match_layout(plain, kSmall).layout_name(), "torchvision");
   const LayoutMatch simclr = match_layout(plain, kSmall, "simclr-v1");  // nothing in its names tells
   EXPECT_EQ(simclr.layout_name(), "simclr-v1");
-  EXPECT_EQ(simclr.normalisation().mean[0], 0.0f);
+  EXPECT_EQ(simclr.normalization().mean[0], 0.0f);
   EXPECT_TRUE(simclr.complete());
   EXPECT_FALSE(match_layout(plain, kSmall, "mocov2").complete());
   expect_contains(error_of([&] { match_layout(plain, kSmall, "moco2"); }), "mocov2");

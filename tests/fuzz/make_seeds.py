@@ -19,7 +19,7 @@ def main():
     random = np.random.default_rng(0)
     smooth = random.integers(0, 256, (3, 4, 3), np.uint8)
     image = Image.fromarray(smooth).resize((20, 17), Image.BICUBIC)
-    image.save(out / "colour.jpg", quality=70)
+    image.save(out / "color.jpg", quality=70)
     image.save(out / "progressive.jpg", quality=50, progressive=True, subsampling=0)
     image.convert("L").save(out / "gray.jpg", quality=60)
     image.quantize(8).save(out / "palette.png")
@@ -27,8 +27,8 @@ def main():
     palette = bytearray((out / "palette.png").read_bytes())
     palette[palette.index(b"IDAT") - 4] = 0x3F
     (out / "chunk.png").write_bytes(palette)
-    image.resize((5, 4)).save(out / "colour.bmp")
-    image.resize((5, 4)).save(out / "colour.ppm")
+    image.resize((5, 4)).save(out / "color.bmp")
+    image.resize((5, 4)).save(out / "color.ppm")
     # A row of such a picture times its height is beyond 64 bits.
     huge = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 54, 0, 54, 40, 2**31 - 1, 1 - 2**31, 1, 2**16 - 1, 0, 0, 0, 0, 0, 0)
     (out / "overflow.bmp").write_bytes(huge)

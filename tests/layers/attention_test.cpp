@@ -50,7 +50,7 @@ TEST(AttentionLayer, TheFirstQueriesOfAllAreTheFirstQueriesAlone) {
   EXPECT_EQ(all.shape(), (Shape{2, 7, 12}));
   EXPECT_EQ(one.shape(), (Shape{2, 1, 12}));
   for (int64_t image : {0, 1})
-    EXPECT_LT(normalised_error(one.value.view(image * 12, {12}), all.value.view(image * 84, {12})), 1e-12);
+    EXPECT_LT(normalized_error(one.value.view(image * 12, {12}), all.value.view(image * 84, {12})), 1e-12);
 }
 
 }  // namespace coss::test

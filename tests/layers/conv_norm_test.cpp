@@ -57,7 +57,7 @@ TEST_P(ConvNormTest, EvalIsTheFormulaWithRunningStatistics) {
     const Tensor x = random_tensor({4, 6, 6, 8}, c.dtype, c.device, 1);
     const Tensor residual = random_tensor({4, 6, 6, o.out}, c.dtype, c.device, 2);
     auto evaluate = [&] { return layer(Var(x), Mode::eval, Var(residual)).value; };
-    auto error = [&] { return normalised_error(evaluate().to_doubles(), expected(params, o, x, residual)); };
+    auto error = [&] { return normalized_error(evaluate().to_doubles(), expected(params, o, x, residual)); };
     EXPECT_LT(error(), c.tolerance);
     // Statistics change in training …
     const std::vector<double> before = evaluate().to_doubles();
@@ -92,7 +92,7 @@ TEST_P(ConvNormTest, SmoothActivationsAndSamePadding) {
       tape.backward(cross_entropy(mean_hw(y), labels));
       EXPECT_EQ(x.grad->value.shape(), x.shape());
       const Tensor folded = layer(x, Mode::eval).value;
-      EXPECT_LT(normalised_error(folded.to_doubles(), expected(params, o, x.value, Tensor())), c.tolerance);
+      EXPECT_LT(normalized_error(folded.to_doubles(), expected(params, o, x.value, Tensor())), c.tolerance);
     }
   }
 }
@@ -114,7 +114,7 @@ TEST_P(ConvNormTest, RefoldsAfterAnOptimizerStep) {
   const Tensor host = Tensor::from(scalars, {kScalarCount}, Device::cpu);
   optimizer->step(params, convert(host, accumulator_of(c.dtype), c.device));
   const Tensor y = layer(Var(x), Mode::eval, Var(residual)).value;
-  EXPECT_LT(normalised_error(y.to_doubles(), expected(params, o, x, residual)), c.tolerance);
+  EXPECT_LT(normalized_error(y.to_doubles(), expected(params, o, x, residual)), c.tolerance);
 }
 
 TEST_P(ConvNormTest, TrainingReachesEveryParameterAndTheInput) {
@@ -179,8 +179,8 @@ TEST_P(ConvNormTest, BiasMovesTheRunningMeanOnly) {
     }
   }
   EXPECT_EQ(outputs[0], outputs[3]);
-  EXPECT_LT(normalised_error(outputs[4], outputs[1]), std::max(c.tolerance, 1e-9));
-  EXPECT_LT(normalised_error(outputs[5], outputs[2]), 1e-9);
+  EXPECT_LT(normalized_error(outputs[4], outputs[1]), std::max(c.tolerance, 1e-9));
+  EXPECT_LT(normalized_error(outputs[5], outputs[2]), 1e-9);
 }
 
 TEST(ConvNorm, CountsMultiplications) {

@@ -44,13 +44,13 @@ TEST_P(NormTest, EvalIsTheFormulaWithRunningStatistics) {
   params.allocate(c.device, c.dtype, 3);
   const Tensor x = random_tensor({4, 5, 6, 24}, c.dtype, c.device, 1, 3);
   auto evaluate = [&] { return layer(Var(x), Mode::eval).value.to_doubles(); };
-  EXPECT_LT(normalised_error(evaluate(), expected(params, x)), c.tolerance);
+  EXPECT_LT(normalized_error(evaluate(), expected(params, x)), c.tolerance);
   const std::vector<double> before = evaluate();
   for (int i = 0; i < 5; ++i) layer(Var(x), Mode::train);
   EXPECT_NE(before, evaluate());
-  EXPECT_LT(normalised_error(evaluate(), expected(params, x)), c.tolerance);
+  EXPECT_LT(normalized_error(evaluate(), expected(params, x)), c.tolerance);
   kernels(c.device).fill(context(c.device), 0.7, params.rest().value);
-  EXPECT_LT(normalised_error(evaluate(), expected(params, x)), c.tolerance);
+  EXPECT_LT(normalized_error(evaluate(), expected(params, x)), c.tolerance);
 }
 
 TEST_P(NormTest, ConvolutionAddsItsResidualInBothModes) {
@@ -63,7 +63,7 @@ TEST_P(NormTest, ConvolutionAddsItsResidualInBothModes) {
   for (const Var& each : {Var(), residual}) {
     const Tensor trained = layer(x, Mode::train, each).value, frozen = layer(x, Mode::eval, each).value;
     EXPECT_EQ(frozen.shape(), (Shape{2, 3, 3, 16}));
-    EXPECT_LT(normalised_error(frozen, trained), c.tolerance);
+    EXPECT_LT(normalized_error(frozen, trained), c.tolerance);
   }
   Extent extent{6, 6};
   EXPECT_EQ(layer.macs(extent), 3 * 3 * 16 * 9 * 24);

@@ -63,7 +63,7 @@ TEST(BankMethods, BanksTakeTheEmbeddingsOfTheBatchAlone) {
     EXPECT_EQ(after[i] != before[i], std::count(mine.begin(), mine.end(), double(i / kToyDim)) > 0);
 }
 
-// w_1 is 0 at first: what an image's neighbour is does not change the first two terms' sum but through the mixture.
+// w_1 is 0 at first: what an image's neighbor is does not change the first two terms' sum but through the mixture.
 TEST(BankMethods, BagsBeginAfterTheirEpochs) {
   Toys toys = toys_of("bingo", {{"intra_epochs", 2}});
   toys.keep();
@@ -87,7 +87,7 @@ TEST(BankMethods, TheTargetOfByolFollowsAndThenStands) {
   toys.set_step(10);  // behind the last of 10: momentum 1
   toys.terms();
   toys.method->after_update();
-  EXPECT_LT(normalised_error(first(), before), 1e-12);
+  EXPECT_LT(normalized_error(first(), before), 1e-12);
   toys.set_step(0);
   toys.terms();
   toys.method->after_update();

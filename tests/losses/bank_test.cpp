@@ -74,10 +74,10 @@ TEST(Crd, Goldens) {
     tape.backward(terms.total);
     const std::string key = "crd/" + of.name + "/";
     // The temperature is a float in the engine.
-    EXPECT_LT(normalised_error(terms.values.to_doubles(), golden.values(key + "terms")), kGolden);
-    EXPECT_LT(normalised_error(of.banks.constants.to_doubles(), golden.values(key + "constants")), 1e-11);
-    EXPECT_LT(normalised_error(student.grad->value.to_doubles(), golden.values(key + "dstudent")), 1e-12);
-    EXPECT_LT(normalised_error(teacher.grad->value.to_doubles(), golden.values(key + "dteacher")), 1e-12);
+    EXPECT_LT(normalized_error(terms.values.to_doubles(), golden.values(key + "terms")), kGolden);
+    EXPECT_LT(normalized_error(of.banks.constants.to_doubles(), golden.values(key + "constants")), 1e-11);
+    EXPECT_LT(normalized_error(student.grad->value.to_doubles(), golden.values(key + "dstudent")), 1e-12);
+    EXPECT_LT(normalized_error(teacher.grad->value.to_doubles(), golden.values(key + "dteacher")), 1e-12);
   }
 }
 
@@ -140,8 +140,8 @@ struct BingoCase {
   float temperature;
   double own, other, share;
 
-  LossTerms operator()(const Var& anchors, const Var& neighbours, const Var& mixed) const {
-    return bingo_loss(temperature, {number(own), number(other), number(share)}, anchors, neighbours, mixed,
+  LossTerms operator()(const Var& anchors, const Var& neighbors, const Var& mixed) const {
+    return bingo_loss(temperature, {number(own), number(other), number(share)}, anchors, neighbors, mixed,
                       unit(name + "/anchor_key", rows, width), unit(name + "/neighbour_key", rows, width),
                       unit(name + "/queue", queue, width));
   }
@@ -169,7 +169,7 @@ TEST(Bingo, Goldens) {
     EXPECT_NEAR(terms.total.value.item(), golden.number(key + "total"), 1e-6);
     const char* parts[3] = {"danchor", "dneighbour", "dmixed"};
     for (size_t i = 0; i < 3; ++i)
-      EXPECT_LT(normalised_error(in[i].grad->value.to_doubles(), golden.values(key + parts[i])), 1e-12) << parts[i];
+      EXPECT_LT(normalized_error(in[i].grad->value.to_doubles(), golden.values(key + parts[i])), 1e-12) << parts[i];
   }
 }
 
@@ -190,8 +190,8 @@ TEST(Byol, Goldens) {
                                       noise(name + "/first_target", rows, width));
     tape.backward(terms.total);
     EXPECT_NEAR(terms.total.value.item(), golden.number("byol/" + name + "/total"), 1e-6);
-    EXPECT_LT(normalised_error(first.grad->value.to_doubles(), golden.values("byol/" + name + "/dfirst")), kGolden);
-    EXPECT_LT(normalised_error(second.grad->value.to_doubles(), golden.values("byol/" + name + "/dsecond")), kGolden);
+    EXPECT_LT(normalized_error(first.grad->value.to_doubles(), golden.values("byol/" + name + "/dfirst")), kGolden);
+    EXPECT_LT(normalized_error(second.grad->value.to_doubles(), golden.values("byol/" + name + "/dsecond")), kGolden);
   };
   close("small", 3, 5);
   close("odd", 7, 17);

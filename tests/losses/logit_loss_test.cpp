@@ -89,8 +89,8 @@ TEST(LogitLoss, Goldens) {
             result_of(test.loss, side("student"), side("teacher"), labels_of(shape[0], shape[1], device));
         // Exponents of features over 0.07 reach 14: their rounding is 1e-6 of the result.
         const double bound = device == Device::reference ? 1e-13 : 1e-10;
-        EXPECT_LT(normalised_error(got.terms, goldens.values(key + "/terms")), bound);
-        EXPECT_LT(normalised_error(got.gradient, goldens.values(key + "/dstudent")), bound);
+        EXPECT_LT(normalized_error(got.terms, goldens.values(key + "/terms")), bound);
+        EXPECT_LT(normalized_error(got.gradient, goldens.values(key + "/dstudent")), bound);
       }
     }
   }
@@ -127,7 +127,7 @@ TEST(LogitLoss, RowsMayBeShifted) {
     const Result before = result_of(test.loss, student, teacher, labels);
     const Result after = result_of(test.loss, shifted, teacher, labels);
     EXPECT_NEAR(before.terms[0], after.terms[0], 1e-9) << test.name;
-    EXPECT_LT(normalised_error(after.gradient, before.gradient), 1e-18) << test.name;
+    EXPECT_LT(normalized_error(after.gradient, before.gradient), 1e-18) << test.name;
   }
 }
 
@@ -153,8 +153,8 @@ TEST(LogitLoss, HalfPrecisionIsNearby) {
       const Result narrow = result_of(test.loss, student, teacher, labels);
       const Result wide =
           result_of(test.loss, convert(student, DType::f32, device), convert(teacher, DType::f32, device), labels);
-      EXPECT_LT(normalised_error(narrow.terms, wide.terms), 1e-9);  // computed in float
-      EXPECT_LT(normalised_error(narrow.gradient, wide.gradient), 2e-5);
+      EXPECT_LT(normalized_error(narrow.terms, wide.terms), 1e-9);  // computed in float
+      EXPECT_LT(normalized_error(narrow.gradient, wide.gradient), 2e-5);
     }
   }
 }

@@ -89,7 +89,7 @@ TEST(MapLosses, AgreeWithPytorch) {
     const auto tensor = [&](const char* key) { return goldens.tensor(prefix + key, DType::f64, Device::reference); };
     const auto same = [&](const std::string& name, const Result& result) {
       EXPECT_NEAR(result.value / goldens.number(prefix + name + ".loss"), 1, 1e-7) << prefix << name;
-      EXPECT_LT(normalised_error(result.gradient, goldens.values(prefix + name + ".gradient")), 1e-14)
+      EXPECT_LT(normalized_error(result.gradient, goldens.values(prefix + name + ".gradient")), 1e-14)
           << prefix << name;
     };
     for (const Case& c : cases())
@@ -97,7 +97,7 @@ TEST(MapLosses, AgreeWithPytorch) {
     const Var spread(tensor("spread"), std::make_shared<Grad>());
     same("vid", run([&](const Var& s, const Tensor& t) { return vid_loss(s, spread, t); }, tensor("student"),
                     tensor("alike")));
-    EXPECT_LT(normalised_error(spread.grad->value.to_doubles(), goldens.values(prefix + "vid.spread_gradient")), 1e-14);
+    EXPECT_LT(normalized_error(spread.grad->value.to_doubles(), goldens.values(prefix + "vid.spread_gradient")), 1e-14);
   }
 }
 
@@ -145,7 +145,7 @@ TEST(MapLosses, SixteenBitsAreNearFloat) {
           student, teacher);
       const Result full = run(c.loss, convert(student, DType::f32, device), convert(teacher, DType::f32, device));
       EXPECT_NEAR(half.value / full.value, 1, 1e-5) << c.name;
-      EXPECT_LT(normalised_error(half.gradient, full.gradient), 1e-4) << c.name;
+      EXPECT_LT(normalized_error(half.gradient, full.gradient), 1e-4) << c.name;
     }
   }
 }

@@ -75,10 +75,10 @@ TEST(PairLoss, GoldensOnEveryDevice) {
         const Result result = result_of(name, student, teacher, labels_of(labels, device));
         EXPECT_NEAR(result.value, file.number(key + "loss"), 4e-6 * std::abs(file.number(key + "loss")));
         // Goldens are stored in f32. SMD's distances are roots of differences, which f32 has to some 1e-7.
-        EXPECT_LT(normalised_error(result.dstudent, file.values(key + "dstudent")),
+        EXPECT_LT(normalized_error(result.dstudent, file.values(key + "dstudent")),
                   device == Device::reference ? 1e-14 : 1e-10);
         if (name == "cc") {
-          EXPECT_LT(normalised_error(result.dteacher, file.values(key + "dteacher")), 1e-11);
+          EXPECT_LT(normalized_error(result.dteacher, file.values(key + "dteacher")), 1e-11);
         }
       }
     }
@@ -187,7 +187,7 @@ TEST(PairLoss, RoundedFeatures) {
     const Result exact = result_of(name, student, teacher, labels);
     const Result result = result_of(name, rounded(student), rounded(teacher), labels);
     EXPECT_NEAR(result.value, exact.value, 0.01 * exact.value) << name;
-    EXPECT_LT(normalised_error(result.dstudent, exact.dstudent), 0.01) << name;
+    EXPECT_LT(normalized_error(result.dstudent, exact.dstudent), 0.01) << name;
   }
 }
 

@@ -30,7 +30,7 @@ TEST(PairMethods, TheTeachersEmbeddingLearnsByItself) {
       const std::vector<double> grad = toys.method->companion()->weights().grad.to_doubles();
       if (first.empty()) first = grad;
       EXPECT_EQ(grad, first) << name;
-      EXPECT_GT(normalised_error(grad, std::vector<double>(grad.size(), 1e-9)), 1);
+      EXPECT_GT(normalized_error(grad, std::vector<double>(grad.size(), 1e-9)), 1);
     }
     EXPECT_FALSE(Toys(options_of(name, {{"embedding", 0}})).method->companion());
   }

@@ -69,14 +69,14 @@ TEST(Queues, LossesAreThoseOfPyTorch) {
       std::vector<double> expected = goldens.values(key + "/gradient");
       expected.push_back(goldens.number(key));
       const auto value = [&](const Var& x) { return loss.value(x, alike, teacher, queue, teacher_queue); };
-      EXPECT_LT(normalised_error(outcome(value, student), expected), 1e-12) << key;
+      EXPECT_LT(normalized_error(outcome(value, student), expected), 1e-12) << key;
       // Features in bf16: the loss computes in fp32 from them.
       const auto rounded = [&](const Tensor& x) { return convert(x, DType::bf16, Device::cpu); };
       const auto wide = [&](const Tensor& x) { return convert(x, DType::f32, Device::cpu); };
       const auto narrow = [&](const Var& x) {
         return loss.value(x, rounded(alike), rounded(teacher), wide(queue), wide(teacher_queue));
       };
-      EXPECT_LT(normalised_error(outcome(narrow, rounded(student)), expected), 2e-3) << key;
+      EXPECT_LT(normalized_error(outcome(narrow, rounded(student)), expected), 2e-3) << key;
     }
   }
 }

@@ -70,7 +70,7 @@ TEST(Relations, GradientsInDouble) {
     const auto loss = [&](const std::vector<Var>& in) { return of.loss(in[0], teacher).total; };
     EXPECT_LT(gradient_error(loss, {drawn(6, 5, 1)}), 1e-9) << of.name;
   }
-  EXPECT_LT(gradient_error([](const std::vector<Var>& in) { return centred_over_batch(in[0]); }, {drawn(6, 5, 1)}),
+  EXPECT_LT(gradient_error([](const std::vector<Var>& in) { return centered_over_batch(in[0]); }, {drawn(6, 5, 1)}),
             1e-9);
 }
 
@@ -91,7 +91,7 @@ TEST(Relations, AsPyTorch) {
         const Tensor student = features("student", in), teacher = features("teacher", out);
         const double expected = goldens.number(key + ".loss");
         EXPECT_NEAR(value(of, student, teacher), expected, std::abs(expected) * (device == Device::cpu ? 1e-5 : 2e-7));
-        EXPECT_LT(normalised_error(gradient(of, student, teacher), goldens.values(key + ".gradient")),
+        EXPECT_LT(normalized_error(gradient(of, student, teacher), goldens.values(key + ".gradient")),
                   device == Device::cpu ? 1e-10 : 1e-13);
       }
 }

@@ -53,7 +53,7 @@ Toys::Toys(const MethodOptions& method_options, const ToyOptions& options)
   parts.twin = twin({options.width, options.classes, options.window});
   parts.teacher_twin = twin({options.teacher_width, options.teacher_classes, options.teacher_window});
   parts.batch = options.batch;
-  parts.nearest = needs.neighbours ? options.nearest : 0;
+  parts.nearest = needs.neighbors ? options.nearest : 0;
   parts.images = options.images;
   if (needs_labels(method_options)) parts.classes = options.classes;
   const auto label = [&](int64_t image) { return options.classes > 0 ? int32_t(image % options.classes) : -1; };
@@ -127,14 +127,14 @@ double Toys::error_of_gradient(Params& params) {
     double* values = range->value.mutable_data<double>();
     std::vector<double> differences;
     for (int64_t i = 0; i < range->value.numel(); ++i) {
-      const double centre = values[i];
-      values[i] = centre + kStep;
+      const double center = values[i];
+      values[i] = center + kStep;
       const double above = total();
-      values[i] = centre - kStep;
+      values[i] = center - kStep;
       differences.push_back((above - total()) / (2 * kStep));
-      values[i] = centre;
+      values[i] = center;
     }
-    const double error = normalised_error(range->grad.to_doubles(), differences);
+    const double error = normalized_error(range->grad.to_doubles(), differences);
     if (std::isnan(error)) return error;
     worst = std::max(worst, error);
   }

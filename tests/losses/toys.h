@@ -43,7 +43,7 @@ struct ToyOptions {
   Device device = Device::reference;
   DType dtype = DType::f64;
   int64_t batch = 6, size = 2;  // images in a batch, pixels on a side
-  int64_t nearest = 1;          // where the method needs neighbours
+  int64_t nearest = 1;          // where the method needs neighbors
   int64_t images = 12;          // of the training data; no multiple of 5
   int64_t steps_per_epoch = 10, total_steps = 200;
 };

@@ -58,7 +58,7 @@ GoldenNetwork::GoldenNetwork(const GoldenFile& file, const std::string& name, co
 double GoldenNetwork::error(std::vector<double> got, const std::string& key) const {
   const std::vector<double> golden = goldens.values(prefix + key);
   got.resize(golden.size());
-  return normalised_error(got, golden);
+  return normalized_error(got, golden);
 }
 
 void GoldenNetwork::expect_eval(double bound) {

@@ -35,18 +35,18 @@ void expect_head(const std::string& method, Device device, DType dtype, double b
   params.allocate(device, dtype, 0);
   fill_golden_weights(params, "", 0, 0.7);
   EXPECT_EQ(head(Var(rows(0)), Mode::eval).shape(), (Shape{6, head.width}));
-  EXPECT_LT(normalised_error(head(Var(rows(0)), Mode::eval).value.to_doubles(), goldens().values(key + "eval")), bound);
+  EXPECT_LT(normalized_error(head(Var(rows(0)), Mode::eval).value.to_doubles(), goldens().values(key + "eval")), bound);
 
   Tape tape;
   const Var x(rows(1), std::make_shared<Grad>());
   const Var y = head(x, Mode::train);
-  EXPECT_LT(normalised_error(y.value.to_doubles(), goldens().values(key + "train")), bound);
+  EXPECT_LT(normalized_error(y.value.to_doubles(), goldens().values(key + "train")), bound);
   const Tensor weights = make_tensor(golden_noise("loss", y.value.numel()), y.shape(), dtype, device);
   tape.backward(weighted_sum(y, weights));
-  EXPECT_LT(normalised_error(x.grad->value.to_doubles(), goldens().values(key + "input_grad")), bound);
+  EXPECT_LT(normalized_error(x.grad->value.to_doubles(), goldens().values(key + "input_grad")), bound);
   for (const Params::Entry& entry : params.entries()) {
     if (entry.stat) {
-      EXPECT_LT(normalised_error(entry.stat->to_doubles(), goldens().values(key + "stat/" + entry.name)), bound);
+      EXPECT_LT(normalized_error(entry.stat->to_doubles(), goldens().values(key + "stat/" + entry.name)), bound);
       continue;
     }
     double squares = 0;

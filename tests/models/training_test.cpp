@@ -18,13 +18,13 @@ constexpr int64_t kImages = 64, kClasses = 4;
 // (images, size, size, 3)
 Tensor noise(int64_t size, DType dtype) { return random_tensor({kImages, size, size, 3}, dtype, Device::cpu, 1); }
 
-// The same around one colour an image. All images of noise have the same mean, and so have the features of a ViT that
+// The same around one color an image. All images of noise have the same mean, and so have the features of a ViT that
 // has learned nothing yet, whose loss then stays at that of chance for long.
-Tensor coloured_noise(int64_t size, DType dtype) {
+Tensor colored_noise(int64_t size, DType dtype) {
   std::vector<double> values = noise(size, DType::f32).to_doubles();
-  const std::vector<double> colours = random_tensor({kImages, 3}, DType::f32, Device::cpu, 2).to_doubles();
+  const std::vector<double> colors = random_tensor({kImages, 3}, DType::f32, Device::cpu, 2).to_doubles();
   const size_t image = size_t(size * size * 3);
-  for (size_t i = 0; i < values.size(); ++i) values[i] += colours[i / image * 3 + i % 3];
+  for (size_t i = 0; i < values.size(); ++i) values[i] += colors[i / image * 3 + i % 3];
   return make_tensor(values, {kImages, size, size, 3}, dtype, Device::cpu);
 }
 
@@ -97,7 +97,7 @@ TEST(EveryModel, LossFalls) {
     const int64_t size = fixed ? model.image_size : std::min<int64_t>(model.image_size, 32);
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const std::vector<double> losses =
-          losses_of(name, coloured_noise(size, dtype), fixed ? 3e-5f : 3e-4f, {.name = "adamw"}, 128, 0.7);
+          losses_of(name, colored_noise(size, dtype), fixed ? 3e-5f : 3e-4f, {.name = "adamw"}, 128, 0.7);
       std::printf("%s %s: %.3f -> %.3f in %zu steps\n", model.name, name_of(dtype), losses.front(), losses.back(),
                   losses.size());
       std::fflush(stdout);

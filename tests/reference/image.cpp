@@ -29,7 +29,7 @@ double filter_weight(bool bicubic, double x) {
   return 0;
 }
 
-// The taps of one output position: a filter as wide as the shrinking demands, cut at the border and renormalised.
+// The taps of one output position: a filter as wide as the shrinking demands, cut at the border and renormalized.
 struct Taps {
   int64_t first = 0;
   std::vector<double> weights;
@@ -37,13 +37,13 @@ struct Taps {
 
 Taps taps_of(int64_t position, int64_t in_size, int64_t out_size, bool bicubic) {
   const double ratio = double(in_size) / double(out_size), stretch = std::max(ratio, 1.0);
-  const double reach = (bicubic ? 2 : 1) * stretch, centre = (double(position) + 0.5) * ratio;
+  const double reach = (bicubic ? 2 : 1) * stretch, center = (double(position) + 0.5) * ratio;
   Taps taps;
-  taps.first = std::max<int64_t>(0, int64_t(centre - reach + 0.5));
-  const int64_t end = std::min(in_size, int64_t(centre + reach + 0.5));
+  taps.first = std::max<int64_t>(0, int64_t(center - reach + 0.5));
+  const int64_t end = std::min(in_size, int64_t(center + reach + 0.5));
   double sum = 0;
   for (int64_t i = taps.first; i < end; ++i) {
-    taps.weights.push_back(filter_weight(bicubic, (double(i) - centre + 0.5) / stretch));
+    taps.weights.push_back(filter_weight(bicubic, (double(i) - center + 0.5) / stretch));
     sum += taps.weights.back();
   }
   for (double& weight : taps.weights) weight /= sum;
@@ -197,7 +197,7 @@ Image augmented(const ImageParams& p, const uint8_t* pixels, int64_t h, int64_t 
 
 }  // namespace
 
-void augment_images(Context&, const Normalisation& n, const Tensor& params, const Tensor& pixels, Tensor& y) {
+void augment_images(Context&, const Normalization& n, const Tensor& params, const Tensor& pixels, Tensor& y) {
   const int64_t h = y.shape()[1], w = y.shape()[2];
   for (int64_t i = 0; i < y.shape()[0]; ++i) {
     ImageParams p;

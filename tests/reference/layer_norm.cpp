@@ -10,12 +10,12 @@ void layer_norm_forward(Context&, float eps, const Tensor& x, const Tensor& gamm
     const double* row = in(x) + r * width;
     double sum = 0, squares = 0;
     for (int64_t d = 0; d < width; ++d) sum += row[d];
-    const double centre = sum / double(width);
-    for (int64_t d = 0; d < width; ++d) squares += (row[d] - centre) * (row[d] - centre);
-    out(mean)[r] = centre;
+    const double center = sum / double(width);
+    for (int64_t d = 0; d < width; ++d) squares += (row[d] - center) * (row[d] - center);
+    out(mean)[r] = center;
     out(rstd)[r] = 1 / std::sqrt(squares / double(width) + double(eps));
     for (int64_t d = 0; d < width; ++d)
-      out(y)[r * width + d] = in(gamma)[d] * (row[d] - centre) * in(rstd)[r] + in(beta)[d];
+      out(y)[r * width + d] = in(gamma)[d] * (row[d] - center) * in(rstd)[r] + in(beta)[d];
   }
 }
 

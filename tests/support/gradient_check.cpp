@@ -61,9 +61,9 @@ std::vector<std::vector<double>> tape_gradients(const Function& f, const std::ve
 std::vector<double> central_differences(const Function& f, const std::vector<Tensor>& inputs, size_t which,
                                         double step) {
   const NoGrad none;
-  const std::vector<double> centre = inputs[which].to_doubles();
+  const std::vector<double> center = inputs[which].to_doubles();
   auto value_at = [&](size_t i, double offset) {
-    std::vector<double> moved = centre;
+    std::vector<double> moved = center;
     moved[i] += offset;
     std::vector<Var> vars(inputs.begin(), inputs.end());
     vars[which] = Var(Tensor::from(moved, inputs[which].shape(), Device::reference));
@@ -71,7 +71,7 @@ std::vector<double> central_differences(const Function& f, const std::vector<Ten
     return dot(projection(y.shape()), y.value.to_doubles());
   };
   std::vector<double> differences;
-  for (size_t i = 0; i < centre.size(); ++i) {
+  for (size_t i = 0; i < center.size(); ++i) {
     differences.push_back((value_at(i, step) - value_at(i, -step)) / (2 * step));
   }
   return differences;

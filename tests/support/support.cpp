@@ -1,4 +1,4 @@
-// Folders, random tensors and normalised errors for the tests.
+// Folders, random tensors and normalized errors for the tests.
 #include "tests/support/support.h"
 
 #include <cmath>
@@ -84,9 +84,9 @@ Tensor convert(const Tensor& x, DType dtype, Device device) {
   return make_tensor(x.to_doubles(), x.shape(), dtype, device);
 }
 
-double normalised_error(const Tensor& a, const Tensor& b) { return normalised_error(a.to_doubles(), b.to_doubles()); }
+double normalized_error(const Tensor& a, const Tensor& b) { return normalized_error(a.to_doubles(), b.to_doubles()); }
 
-double normalised_error(const std::vector<double>& a, const std::vector<double>& b) {
+double normalized_error(const std::vector<double>& a, const std::vector<double>& b) {
   COSS_ASSERT(a.size() == b.size());
   double error = 0, size = 0;
   for (size_t i = 0; i < a.size(); ++i) {

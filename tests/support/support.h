@@ -1,4 +1,4 @@
-// What every test program shares: folders, random tensors, normalised errors, and the list of backends under test.
+// What every test program shares: folders, random tensors, normalized errors, and the list of backends under test.
 #pragma once
 #include <optional>
 #include <string>
@@ -22,8 +22,8 @@ Tensor make_tensor(const std::vector<double>& values, Shape shape, DType dtype, 
 // The same values on another device and in another dtype.
 Tensor convert(const Tensor& x, DType dtype, Device device);
 // sum (a - b)^2 / sum b^2, over doubles.
-double normalised_error(const Tensor& a, const Tensor& b);
-double normalised_error(const std::vector<double>& a, const std::vector<double>& b);
+double normalized_error(const Tensor& a, const Tensor& b);
+double normalized_error(const std::vector<double>& a, const std::vector<double>& b);
 
 // The devices whose kernels are tested against the reference: cpu, and cuda on a GPU or, in a build without the CUDA
 // backend, its own kernels run on the processor.

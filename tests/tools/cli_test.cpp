@@ -131,7 +131,7 @@ TEST(Cli, MethodsAreListedWithWhatTheyNeed) {
   }
   EXPECT_EQ(by_name.size(), methods.size()) << "two methods of one name";
   EXPECT_TRUE(by_name.at("coss").at("needs").at("teacher").get<bool>());
-  EXPECT_TRUE(by_name.at("coss").at("needs").at("neighbours").get<bool>());
+  EXPECT_TRUE(by_name.at("coss").at("needs").at("neighbors").get<bool>());
   EXPECT_EQ(by_name.at("coss").at("options").at("student_temperature").at("default"), 0.1);
   EXPECT_TRUE(by_name.at("supervised").at("needs").at("labels").get<bool>());
   EXPECT_FALSE(by_name.at("supervised").at("needs").at("teacher").get<bool>());

@@ -88,7 +88,7 @@ TEST(Convert, HeadsStayOnRequest) {
   // The other commands take it from there.
   const auto loaded =
       load_network("resnet18", folder + "/a.safetensors", Classifier::optional, Device::cpu, DType::f32);
-  EXPECT_EQ(loaded->normalisation.stddev[0], 0.228f);
+  EXPECT_EQ(loaded->normalization.stddev[0], 0.228f);
 
   // What a converted file says about itself stays when it is converted again.
   EXPECT_EQ(test::run_program("convert " + folder + "/a.safetensors " + folder + "/c.safetensors").code, 0);

@@ -139,7 +139,7 @@ TEST(Faults, A3ATeacherThatIsNotFiniteStopsTraining) {
   const std::string weights = overflowing();
   for (const char* method : {"coss", "fitnet", "nst"}) {
     SCOPED_TRACE(method);
-    const Config config = small_training().recipe({"method.name=" + std::string(method), "neighbours.nearest=0",
+    const Config config = small_training().recipe({"method.name=" + std::string(method), "neighbors.nearest=0",
                                                    "teacher.weights=" + weights, "log.every_steps=2"});
     expect_error([&] { small_training().train(config, std::string("broken_teacher_") + method); },
                  {"teacher", "resnet20_cifar", "not finite", "step 1:", weights});
@@ -149,21 +149,21 @@ TEST(Faults, A3ATeacherThatIsNotFiniteStopsTraining) {
 TEST(Faults, A3MiningWithABrokenTeacherStopsTraining) {
   expect_error([&] { small_training().train(small_training().recipe({"teacher.weights=" + overflowing()}), "mined"); },
                {"/train/", "features", "not finite"});
-  EXPECT_FALSE(fs::exists(small_training().place("mined/neighbours.npy")));
+  EXPECT_FALSE(fs::exists(small_training().place("mined/neighbors.npy")));
 }
 
 // In training the batch's own statistics count, so that the loss is finite.
 TEST(Faults, A3KnnChecksInTrainingStopToo) {
   const std::string weights = with_values(small_training().teacher, "layer3.2.bn2.running_mean", -3e38f);
   const Config config = small_training().recipe(
-      {"neighbours.nearest=0", "student.weights=" + weights, "knn.every_steps=1", "knn.k=1", "log.every_steps=1"});
+      {"neighbors.nearest=0", "student.weights=" + weights, "knn.every_steps=1", "knn.k=1", "log.every_steps=1"});
   expect_error([&] { small_training().train(config, "broken_student"); }, {"/train/", "features", "not finite"});
 }
 
 TEST(Faults, A3ResumingRefusesParametersThatAreNotFinite) {
   const SmallTraining& small = small_training();
   const auto recipe = [&](const char* steps) {
-    return small.recipe({"neighbours.nearest=0", std::string("train.max_steps=") + steps});
+    return small.recipe({"neighbors.nearest=0", std::string("train.max_steps=") + steps});
   };
   small.train(recipe("2"), "resumed");
   const std::string state = small.place("resumed/checkpoints/step_00000002/trainer.safetensors");

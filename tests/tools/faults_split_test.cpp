@@ -210,9 +210,9 @@ TEST(Faults, A1TrainingWithholdsTheHeldOutImages) {
   }
 }
 
-TEST(Faults, A1NeighboursAreMinedForTheTrainingImages) {
+TEST(Faults, A1NeighborsAreMinedForTheTrainingImages) {
   const std::string folder = test::scratch_folder(), data = drawn().train + " --split 0.25 --split-seed 3 ",
-                    nearest = "neighbours.nearest=1 neighbours.pool=2 neighbours.file=";
+                    nearest = "neighbors.nearest=1 neighbors.pool=2 neighbors.file=";
   const std::string model =
       " --model resnet20_cifar --size 32 --batch 8 --threads 1 --weights " + drawn().weights + " --data ";
   must_work("mine --k 2" + model + data + "--out " + folder + "/split.npy");

@@ -19,7 +19,7 @@ using test::write_file;
 // Good files to spoil, made once.
 struct Goods {
   std::string folder = test::scratch_folder(), images = folder + "/images", weights = folder + "/weights.safetensors",
-              features = folder + "/features/features.npy", neighbours = folder + "/neighbours.npy";
+              features = folder + "/features/features.npy", neighbors = folder + "/neighbors.npy";
 
   Goods() {
     draw_folder({.classes = 2, .per_class = 8, .test_per_class = 4, .size = 32, .seed = 2}, images);
@@ -31,7 +31,7 @@ struct Goods {
     must_work("train " + folder + "/teacher.json data.path=" + images + " --out " + folder + "/run");
     fs::copy_file(folder + "/run/student.safetensors", weights);
     must_work("embed " + model + "--weights " + weights + " --data " + images + " --out " + folder + "/features");
-    must_work("mine --features " + features + " --k 3 --out " + neighbours);
+    must_work("mine --features " + features + " --k 3 --out " + neighbors);
   }
   static void must_work(const std::string& arguments) {
     const test::Outcome outcome = test::run_program(arguments);
@@ -167,7 +167,7 @@ TEST(Hostile, NumpyFiles) {
   expect_refusal("mine --k 16 --out OUT --features " + goods().features, "k = 16");
 }
 
-TEST(Hostile, RecipesAndNeighbours) {
+TEST(Hostile, RecipesAndNeighbors) {
   auto train = [&](const std::string& recipe, const std::string& more = "") {
     return "train " + recipe + " data.path=" + goods().images + " " + more + " --out OUT";
   };
@@ -178,18 +178,18 @@ TEST(Hostile, RecipesAndNeighbours) {
   expect_refusal(train("/nonexistent.json"), "/nonexistent.json");
   expect_refusal(train(teacher, "train.bach=8"), "train.batch");
   expect_refusal(train(teacher, "student.weights=" + spoiled("text.pth", "no weights")), "text.pth");
-  const std::string coss = "method.name=coss teacher.model=resnet20_cifar neighbours.nearest=3 neighbours.pool=3 ";
+  const std::string coss = "method.name=coss teacher.model=resnet20_cifar neighbors.nearest=3 neighbors.pool=3 ";
   expect_refusal(train(teacher, coss + "teacher.weights=" + spoiled("teacher.pth", "no weights")), "teacher.pth");
 }
 
-TEST(Hostile, BadNeighboursLeaveNoCheckpoint) {
-  const std::string bad = spoiled("neighbours.npy", half(goods().neighbours));
+TEST(Hostile, BadNeighborsLeaveNoCheckpoint) {
+  const std::string bad = spoiled("neighbors.npy", half(goods().neighbors));
   const std::string out = test::scratch_folder() + "/run";
   const test::Outcome outcome =
       test::run_program("train " + goods().folder + "/teacher.json data.path=" + goods().images +
-                        " neighbours.nearest=3 " + "neighbours.pool=3 neighbours.file=" + bad + " --out " + out);
+                        " neighbors.nearest=3 " + "neighbors.pool=3 neighbors.file=" + bad + " --out " + out);
   EXPECT_EQ(outcome.code, 1);
-  EXPECT_NE(outcome.err.find("neighbours.npy"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("neighbors.npy"), std::string::npos) << outcome.err;
   EXPECT_FALSE(fs::exists(out));
 }
 

@@ -17,7 +17,7 @@ const char* const kRecipe = R"({
   "data": {"path": "images", "image_size": 32, "augmentation": "cifar", "mean": [0.5, 0.25, 0.125]},
   "teacher": {"model": "resnet56_cifar", "weights": "t.th"},
   "student": {"model": "resnet20_cifar"}, /* another */
-  "neighbours": {"nearest": 15, "pool": 31},
+  "neighbors": {"nearest": 15, "pool": 31},
   "train": {"batch": 256},
   "schedule": {"name": "step", "learning_rate": 0.03, "milestones": [30, 60]}
 })";
@@ -37,8 +37,8 @@ TEST(Config, ReadsValuesCommentsAndDefaults) {
   const Config config = parse_config(kRecipe, "recipe.json", {});
   EXPECT_EQ(config.seed, 7u);
   EXPECT_EQ(config.data.image_size, 32);
-  EXPECT_FLOAT_EQ(config.data.normalisation.mean[1], 0.25f);
-  EXPECT_FLOAT_EQ(config.data.normalisation.stddev[0], 0.229f);
+  EXPECT_FLOAT_EQ(config.data.normalization.mean[1], 0.25f);
+  EXPECT_FLOAT_EQ(config.data.normalization.stddev[0], 0.229f);
   EXPECT_EQ(config.schedule.base, 0.03);
   EXPECT_EQ(config.schedule.milestones, (std::vector<double>{30, 60}));
   EXPECT_EQ(config.anchors(), 16);
@@ -52,7 +52,7 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(config.train.max_steps, 1000);
   EXPECT_EQ(config.data.path, "a=b");
   EXPECT_EQ(config.schedule.milestones, (std::vector<double>{1, 2.5}));
-  EXPECT_FLOAT_EQ(config.data.normalisation.stddev[2], 3);
+  EXPECT_FLOAT_EQ(config.data.normalization.stddev[2], 3);
   EXPECT_TRUE(config.optimizer.nesterov);
   EXPECT_FLOAT_EQ(config.optimizer.weight_decay, 1e-4f);
 }
@@ -82,7 +82,7 @@ TEST(Config, NamesKeyAndValueOfAWrongType) {
 
 TEST(Config, RefusesValuesThatDoNotFitTogether) {
   EXPECT_TRUE(contains(complaint(kRecipe, {"train.batch=100"}), "train.batch = 100 is no multiple of"));
-  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbours.pool=3"}), "neighbours.pool is 3"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbors.pool=3"}), "neighbors.pool is 3"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"train.accumulate=3"}), "train.accumulate = 3"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"student.model=resnet5"}), "resnet"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"method.name=cos"}), "coss"));
@@ -90,7 +90,7 @@ TEST(Config, RefusesValuesThatDoNotFitTogether) {
   EXPECT_TRUE(contains(complaint(kRecipe, {"dtype=fp12"}), "dtype is 'fp12'; known: auto, fp32, bf16"));
   EXPECT_TRUE(contains(complaint(kRecipe, {"teacher.weights="}), "teacher.weights=FILE"));
   EXPECT_TRUE(contains(complaint("{}"), "data.path is empty"));
-  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbours.nearest=-1"}), "neighbours.nearest is -1"));
+  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbors.nearest=-1"}), "neighbors.nearest is -1"));
 }
 
 TEST(Config, RefusesHostileText) {
@@ -147,9 +147,9 @@ TEST(Config, RefusesViewsThatCannotBe) {
 TEST(Config, KnowsWhetherTheNormalisationWasGiven) {
   const char* const bare =
       R"({"method": {"name": "supervised"}, "data": {"path": "x"}, "student": {"model": "resnet18"}})";
-  EXPECT_FALSE(parse_config(bare, "recipe.json", {}).data.normalisation_said);
+  EXPECT_FALSE(parse_config(bare, "recipe.json", {}).data.normalization_said);
   const Config said = parse_config(bare, "recipe.json", {"data.stddev=0.2,0.2,0.2", "student.from=simclr-v1"});
-  EXPECT_TRUE(said.data.normalisation_said);
+  EXPECT_TRUE(said.data.normalization_said);
   EXPECT_EQ(said.student.from, "simclr-v1");
   EXPECT_TRUE(contains(complaint("{\"teacher\": {\"from\": \"nobody\"}}"), "teacher.from is 'nobody'; known: auto"));
 }
@@ -160,6 +160,12 @@ TEST(Config, DifferencesLeaveOutHowARunIsWatched) {
       parse_config(kRecipe, "recipe.json",
                    {"threads=3", "data.workers=9", "log.every_steps=1", "checkpoint.keep=9", "train.batch=512"});
   EXPECT_EQ(differences(before, after), (std::vector<std::string>{"train.batch: 256 -> 512"}));
+}
+
+// Keys of earlier versions, one by one and as a group, are answered with today's.
+TEST(Config, NamesTheKeyThatAnOldSpellingBecame) {
+  EXPECT_TRUE(contains(complaint(kRecipe, {"neighbours.nearest=3"}), "did you mean 'neighbors.nearest'"));
+  EXPECT_TRUE(contains(complaint(R"({"neighbours": {"nearest": 3}})", {}), "did you mean 'neighbors'"));
 }
 
 // Every recipe that is handed out must be readable; paths that the user has to give are given here.

@@ -28,7 +28,7 @@ std::vector<std::string> small_recipe(const MethodInfo& info, const std::string&
                                 "checkpoint.every_steps=2",
                                 "log.every_steps=1",
                                 "schedule.learning_rate=0.001"};
-  keys.push_back(std::string("neighbours.nearest=") + (info.needs.neighbours ? "1" : "0"));
+  keys.push_back(std::string("neighbors.nearest=") + (info.needs.neighbors ? "1" : "0"));
   if (!info.needs.teacher) keys.insert(keys.end(), {"teacher.model=", "teacher.weights="});
   const std::map<std::string, std::string> small{{"queue", "24"},       {"negatives", "16"},     {"head_hidden", "32"},
                                                  {"teacher_head", "0"}, {"teacher_epochs", "0"}, {"dim", "64"}};

@@ -45,7 +45,7 @@ std::string train(const std::string& out, const std::string& more = "") {
                          small_training().data + R"(", "image_size": 16, "augmentation": "cifar", "workers": 1},
         "teacher": {"model": "resnet20_cifar", "weights": ")" +
                          small_training().teacher + R"("},
-        "student": {"model": "resnet8_rd"}, "neighbours": {"nearest": 1, "pool": 2},
+        "student": {"model": "resnet8_rd"}, "neighbors": {"nearest": 1, "pool": 2},
         "train": {"batch": 8, "max_steps": 4}, "schedule": {"learning_rate": 0.01},
         "checkpoint": {"every_steps": 2}, "log": {"every_steps": 1}})");
     return path;
@@ -134,8 +134,8 @@ TEST(Faults, B5WhatIsNoRunIsNotTouched) {
 }
 
 TEST(Faults, B5FailedStartLeavesNothing) {
-  // More neighbours than there are images: found when the run mines them.
-  const std::string folder = test::scratch_folder(), pool = "neighbours.pool=64";
+  // More neighbors than there are images: found when the run mines them.
+  const std::string folder = test::scratch_folder(), pool = "neighbors.pool=64";
   const auto fails = [&](const std::string& out) {
     const Outcome outcome = run_program(train(out, pool));
     EXPECT_EQ(outcome.code, 1) << outcome.out;
@@ -160,12 +160,12 @@ TEST(Faults, B5FailedStartLeavesNothing) {
 
 TEST(Faults, B5StoppedWhileMiningLeavesNothing) {
   const std::string folder = test::scratch_folder(), run = folder + "/parent/run";
-  const Config config = small_training().recipe({"neighbours.nearest=1", "neighbours.pool=2"});
+  const Config config = small_training().recipe({"neighbors.nearest=1", "neighbors.pool=2"});
   for (const bool mined : {false, true}) {
     const SignalScope signals;
     Trainer trainer(config, Device::cpu);
     RunFolder made = RunFolder::create(run, config);
-    if (mined) fs::copy_file(straight().run + "/neighbours.npy", run + "/neighbours.npy");
+    if (mined) fs::copy_file(straight().run + "/neighbors.npy", run + "/neighbors.npy");
     if (mined) made.keep();  // what the trainer does after the mining
     Progress progress(stderr);
     kill(getpid(), SIGTERM);
@@ -177,8 +177,8 @@ TEST(Faults, B5StoppedWhileMiningLeavesNothing) {
   }
 }
 
-TEST(Faults, B5MinedNeighboursOutliveAFailedStart) {
-  const std::string run = test::scratch_folder() + "/run", neighbours = run + "/neighbours.npy";
+TEST(Faults, B5MinedNeighborsOutliveAFailedStart) {
+  const std::string run = test::scratch_folder() + "/run", neighbors = run + "/neighbors.npy";
   const Config config = small_training().recipe({"train.max_steps=1"});
   const SignalScope signals;
   Progress progress(stderr);
@@ -191,22 +191,22 @@ TEST(Faults, B5MinedNeighboursOutliveAFailedStart) {
     EXPECT_TRUE(made.is_kept());
   }
   fs::remove(run + "/checkpoints");
-  const auto mined = fs::last_write_time(neighbours);
+  const auto mined = fs::last_write_time(neighbors);
   RunFolder resumed = RunFolder::resume(run, config);
   EXPECT_EQ(Trainer(config, Device::cpu).run(resumed, progress).steps, 1);
-  EXPECT_EQ(fs::last_write_time(neighbours), mined);
+  EXPECT_EQ(fs::last_write_time(neighbors), mined);
 }
 
 TEST(Faults, B5AStartThatFailsInARunSaysHowToGoOn) {
-  const std::string run = test::scratch_folder() + "/run", neighbours = run + "/neighbours.npy";
+  const std::string run = test::scratch_folder() + "/run", neighbors = run + "/neighbors.npy";
   fs::copy(straight().run, run, fs::copy_options::recursive);
   fs::remove_all(run + "/checkpoints");
-  write_file(neighbours, "no neighbours");
+  write_file(neighbors, "no neighbors");
   const Outcome outcome = run_program(train(run, "--resume"));
   EXPECT_EQ(outcome.code, 1);
-  EXPECT_TRUE(contains(outcome.err, neighbours)) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, neighbors)) << outcome.err;
   EXPECT_TRUE(contains(outcome.err, "coss train " + run + "/config.json --out " + run + " --resume")) << outcome.err;
-  fs::remove(neighbours);
+  fs::remove(neighbors);
   expect_resumes(run);
 }
 
@@ -283,7 +283,7 @@ TEST(Faults, B6ARunWithoutCheckpointStartsItsMetricsAnew) {
   fs::remove_all(run + "/checkpoints");
   fs::create_directory(run + "/checkpoints");
   write_file(run + "/metrics.jsonl", read_file(run + "/metrics.jsonl") + "{\"step\": 5, \"lo");
-  write_file(run + "/neighbours.npy.features", "left by a process that was killed");
+  write_file(run + "/neighbors.npy.features", "left by a process that was killed");
   expect_resumes(run);
   int event_files = 0;
   for (const std::string& name : names_in(run)) event_files += name.starts_with("events.out.tfevents.");

@@ -33,7 +33,7 @@ struct Weights {
   static void copy(const Tensor& from, Tensor& to) { kernels(to).cast(context(to.device()), from, to); }
   void expect(const std::string& kind) const {
     for (const Params::Entry& entry : params.entries())
-      EXPECT_LT(normalised_error(params.master(entry).to_doubles(), goldens().values(kind + "/" + entry.name)), 1e-12)
+      EXPECT_LT(normalized_error(params.master(entry).to_doubles(), goldens().values(kind + "/" + entry.name)), 1e-12)
           << kind << " " << entry.name;
   }
   Params params;
@@ -61,7 +61,7 @@ void expect_rates(const std::string& key, const ScheduleOptions& options) {
   std::vector<double> rates;
   for (size_t step = 0; step < expected.size(); ++step)
     rates.push_back(learning_rate(options, int64_t(step), 1, int64_t(expected.size())));
-  EXPECT_LT(normalised_error(rates, expected), 1e-13) << key;  // the goldens are float32
+  EXPECT_LT(normalized_error(rates, expected), 1e-13) << key;  // the goldens are float32
 }
 
 class OptimizerGoldens : public testing::TestWithParam<Device> {};

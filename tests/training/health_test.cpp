@@ -1,4 +1,4 @@
-// The figures of health on features whose spread, rank and neighbours are known, and when they warn.
+// The figures of health on features whose spread, rank and neighbors are known, and when they warn.
 #include "training/health.h"
 
 #include <gtest/gtest.h>
@@ -58,7 +58,7 @@ TEST(Eigenvalues, OfAFullMatrixAndOfSmallOnes) {
 }
 
 TEST(Health, RankAndSpreadOfKnownFeatures) {
-  // Centred, k axes taken in turn have k - 1 equal singular values; wider and narrower than there are rows.
+  // Centered, k axes taken in turn have k - 1 equal singular values; wider and narrower than there are rows.
   for (int64_t width : {7, 90}) {
     const Health health = measure_health(features(axes(60, width, 5), 60), {});
     EXPECT_NEAR(health.student_rank, 4, 1e-5) << width;
@@ -81,8 +81,8 @@ TEST(Health, RankAndSpreadOfKnownFeatures) {
   EXPECT_EQ(same.teacher_rank, 0);
 }
 
-TEST(Health, OverlapOfKnownNeighbours) {
-  // Angles along a circle: neighbours are the next ones. The second student has the rows in another order.
+TEST(Health, OverlapOfKnownNeighbors) {
+  // Angles along a circle: neighbors are the next ones. The second student has the rows in another order.
   constexpr int64_t kRows = 40;
   std::vector<double> circle, halves;
   for (int64_t i = 0; i < kRows; ++i) {

@@ -66,7 +66,7 @@ TEST(Optimizer, WritesTheComputeCopyAndZeroesGradients) {
     const std::vector<double> gradient = net.params.weights().grad.to_doubles();
     EXPECT_EQ(gradient, std::vector<double>(gradient.size(), 0)) << name;
     const std::vector<double> copy = net.params.weights().compute.to_doubles();
-    EXPECT_LT(normalised_error(copy, net.params.weights().value.to_doubles()), 1e-5) << name;
+    EXPECT_LT(normalized_error(copy, net.params.weights().value.to_doubles()), 1e-5) << name;
     const std::vector<double> written = copy;
     net.params.refresh_compute();
     EXPECT_EQ(written, net.params.weights().compute.to_doubles()) << name;

@@ -21,7 +21,7 @@ struct SmallTraining {
   SmallTraining() {
     draw_folder({.classes = 4, .per_class = 16, .test_per_class = 8, .size = 32, .seed = 1}, data);
     const Config config = recipe({"method.name=supervised", "teacher.model=", "teacher.weights=", "train.max_steps=12",
-                                  "neighbours.nearest=0", "schedule.learning_rate=0.05"});
+                                  "neighbors.nearest=0", "schedule.learning_rate=0.05"});
     teacher = train(config, "teacher").student;
   }
 
@@ -30,7 +30,7 @@ struct SmallTraining {
       "seed": 3, "dtype": "fp32", "threads": 2,
       "data": {"image_size": 32, "augmentation": "moco_v2", "workers": 2},
       "teacher": {"model": "resnet20_cifar"}, "student": {"model": "resnet20_cifar"},
-      "neighbours": {"nearest": 3, "pool": 7},
+      "neighbors": {"nearest": 3, "pool": 7},
       "train": {"batch": 16, "max_steps": 12}, "optimizer": {"weight_decay": 1e-4},
       "schedule": {"learning_rate": 0.03}, "checkpoint": {"every_steps": 5}, "log": {"every_steps": 4}
     })",

@@ -31,7 +31,7 @@ double norm_of(const Tensor& tensor) {
 void expect_start(const std::vector<double>& got, const std::string& key, double bound) {
   const std::vector<double> expected = goldens().values(key);
   ASSERT_GE(got.size(), expected.size());
-  EXPECT_LT(normalised_error({got.begin(), got.begin() + std::ptrdiff_t(expected.size())}, expected), bound) << key;
+  EXPECT_LT(normalized_error({got.begin(), got.begin() + std::ptrdiff_t(expected.size())}, expected), bound) << key;
 }
 
 // The student with its head, the frozen teacher and the optimizer.
@@ -66,7 +66,7 @@ void expect_gradients(const Pair& pair) {
   EXPECT_EQ(trained, names.size());
   for (const std::string& name : names) {
     const Params::Entry& entry = find_entry(pair.params, name);
-    EXPECT_LT(normalised_error({norm_of(entry.var->grad->value)}, goldens().values("grad_norm/" + name)), 1e-5) << name;
+    EXPECT_LT(normalized_error({norm_of(entry.var->grad->value)}, goldens().values("grad_norm/" + name)), 1e-5) << name;
   }
   for (const std::string& name : goldens().keys("grad/")) {
     const Params::Entry& entry = find_entry(pair.params, name);
@@ -98,7 +98,7 @@ TEST(StepGoldens, TenStepsOfCoss) {
       // From the fourth step on the drift of float32 is visible; PyTorch's own ends at 2e-7 by this measure.
       const double bound = step < 3 ? 1e-9 : 1e-5;
       const auto row = losses.begin() + std::ptrdiff_t(step * 3);
-      EXPECT_LT(normalised_error(terms.values.to_doubles(), {row, row + 3}), bound);
+      EXPECT_LT(normalized_error(terms.values.to_doubles(), {row, row + 3}), bound);
       if (step == 0) expect_gradients(pair);
       pair.optimizer->step(pair.params, scalars);
     }

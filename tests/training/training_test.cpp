@@ -32,7 +32,7 @@ int train_with_interruptions(const Config& config, const std::string& name, std:
     });
     try {
       if (!trainer.run(run, progress).interrupted) return interruptions;
-    } catch (const Interrupted&) {  // before the first step, while neighbours were mined
+    } catch (const Interrupted&) {  // before the first step, while neighbors were mined
     }
     ++interruptions;
   }
@@ -74,7 +74,7 @@ TEST(Training, TheLossFallsAndTheFolderIsComplete) {
   for (const char* figure : {"student_std", "student_rank", "teacher_std", "teacher_rank"})
     EXPECT_GT(result.last.at(figure), 0.0) << figure;
   EXPECT_LE(result.last.at("overlap_10"), 1.0);
-  for (const char* file : {"config.json", "log.txt", "metrics.jsonl", "student.safetensors", "neighbours.npy",
+  for (const char* file : {"config.json", "log.txt", "metrics.jsonl", "student.safetensors", "neighbors.npy",
                            "checkpoints/step_00000030/student.safetensors", "checkpoints/step_00000030/complete"})
     EXPECT_TRUE(fs::exists(small_training().place("falls/") + file)) << file;
 }

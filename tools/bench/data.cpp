@@ -50,7 +50,7 @@ void run_bench_data(const BenchDataOptions& options) {
     Tensor part = pixels.view(0, {bytes});
     k.upload(ctx, view.pixels.data(), part);
     k.upload(ctx, view.params.data(), params);
-    k.augment_images(ctx, Normalisation{}, params, pixels, images);
+    k.augment_images(ctx, Normalization{}, params, pixels, images);
   }
   k.synchronize(ctx);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -1,4 +1,4 @@
-// `coss bench mining`: the time of the exact neighbours of random features that are on the device already.
+// `coss bench mining`: the time of the exact neighbors of random features that are on the device already.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -61,12 +61,12 @@ void run_bench_mining(const BenchMiningOptions& options) {
 }  // namespace
 
 void add_bench_mining(CLI::App& bench) {
-  CLI::App& command = *bench.add_subcommand("mining", "time the search for nearest neighbours");
+  CLI::App& command = *bench.add_subcommand("mining", "time the search for nearest neighbors");
   auto options = std::make_shared<BenchMiningOptions>();
   command.add_option("--rows", options->rows, "images")->check(CLI::PositiveNumber)->capture_default_str();
   command.add_option("--width", options->width, "features of each")->check(CLI::PositiveNumber)->capture_default_str();
-  command.add_option("--k", options->k, "neighbours of each")->check(CLI::PositiveNumber)->capture_default_str();
-  command.add_option("--queries", options->queries, "only the neighbours of the first so many; 0: of all")
+  command.add_option("--k", options->k, "neighbors of each")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--queries", options->queries, "only the neighbors of the first so many; 0: of all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_common(command, options->common);

@@ -1,7 +1,7 @@
 // The part of CUDA's language that our kernels use, as plain C++, so that they run and are checked without a GPU.
 //
-// A grid runs block after block on the calling thread; the threads of a block are fibres, resumed in an order that
-// changes from block to block. Barriers, warp shuffles and votes hand over to the next fibre. What a GPU would leave
+// A grid runs block after block on the calling thread; the threads of a block are fibers, resumed in an order that
+// changes from block to block. Barriers, warp shuffles and votes hand over to the next fiber. What a GPU would leave
 // undefined is an error that names the kernel: a barrier or a warp operation that not all threads reach, and a read and
 // a write (or two writes) of one element of shared memory by two threads with no barrier in between.
 #pragma once
@@ -33,7 +33,7 @@ struct Thread {
   dim3 thread, block, threads, blocks;
   unsigned linear = 0;  // in its block
 };
-// The fibre that runs now.
+// The fiber that runs now.
 extern Thread* self;
 
 // Runs `body` once per thread of the grid. Throws Error on what is undefined on a GPU.
@@ -149,7 +149,7 @@ T from_word(uint64_t word) {
   return value;
 }
 inline unsigned lane() { return self->linear % 32; }
-unsigned lane_mask();  // the lanes that this fibre's warp has
+unsigned lane_mask();  // the lanes that this fiber's warp has
 
 }  // namespace coss::cuda::host
 

@@ -1,6 +1,6 @@
 // Streaming kernels over rows of a matrix. Bytes moved: add_bias_act reads and writes y once and reads the residual
 // once, copy_rows and add_rows move each matrix once. A thread keeps its columns (and their bias) while it goes down a
-// few rows, so there is one division a thread; neighbours read neighbouring 16 bytes. Where rows do not divide into
+// few rows, so there is one division a thread; neighbors read neighboring 16 bytes. Where rows do not divide into
 // vectors of 8, or an address is not aligned to 16 bytes, a thread has one column.
 #include <algorithm>
 
@@ -26,7 +26,7 @@ struct Tiling {
         columns(int(std::min(kThreads, group_count))),
         down(int(kThreads) / columns) {}
   Grid grid(const char* name) const {
-    // Blocks of one column of tiles have neighbouring numbers; a grid is at most 65535 high.
+    // Blocks of one column of tiles have neighboring numbers; a grid is at most 65535 high.
     const unsigned across = blocks_for(groups, columns);
     COSS_ASSERT(across < 65536);
     return {name, dim3(blocks_for(rows, int64_t(down) * kRowsEach), across), dim3(unsigned(columns * down))};

@@ -1,6 +1,6 @@
 // Folding of images and windows (stem_fold.h). fold_image is the one that counts: at 224 pixels it reads 0.30 MB and
 // writes 0.42 MB of an image in a 16-bit type. A block has one row of the folded image, a thread half a pixel of it:
-// two neighbouring pixels of the image, 8 channels, one store of 16 bytes; neighbours store side by side.
+// two neighboring pixels of the image, 8 channels, one store of 16 bytes; neighbors store side by side.
 #include <algorithm>
 
 #include "engine/cuda/device.h"

@@ -126,7 +126,7 @@ class ProjectedResNet(nn.Module):
 
 
 class WrnBlock(nn.Module):
-    """Norm before convolution; where the width changes a 1x1 convolution of the normalised input is added."""
+    """Norm before convolution; where the width changes a 1x1 convolution of the normalized input is added."""
 
     def __init__(self, in_width, width, stride):
         super().__init__()

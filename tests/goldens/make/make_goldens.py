@@ -4,7 +4,7 @@ Results are computed in float64 and stored as float32, so that a difference is t
 two. Big inputs and all network weights are not stored: both sides compute them from their names.
 
   key   = fnv1a64(name) + seed * 0xD1B54A32D192ED03                                          (modulo 2^64)
-  u[j]  = (splitmix64's finaliser of key + (j + 1) * 0x9E3779B97F4A7C15) >> 11, times 2^-52, minus 1     in [-1, 1)
+  u[j]  = (splitmix64's finalizer of key + (j + 1) * 0x9E3779B97F4A7C15) >> 11, times 2^-52, minus 1     in [-1, 1)
 
 for element j in row-major order: PyTorch's layout (OIHW) for parameters, (N,H,W,3) for images. From u, in float64:
 

@@ -26,7 +26,7 @@ REAL = [
 
 
 def picture(height, width, seed):
-    """Smooth colours, edges and noise: every operation has something to do, and some channels saturate."""
+    """Smooth colors, edges and noise: every operation has something to do, and some channels saturate."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     planes = []

@@ -7,7 +7,7 @@ from make_model_goldens import SLICE, thinned
 
 TRAINED = ["efficientnet_b0", "tf_efficientnet_b0", "mobilenet_v3_small", "mobilenetv3_small_100",
            "mobilenet_v3_small_dli14", "shufflenet_v1", "shufflenet_v2_x0_5", *CIFAR_NAMES]
-# Keeps the activations of the un-normalised eval pass near 1; exact in float32, as which the file has it.
+# Keeps the activations of the un-normalized eval pass near 1; exact in float32, as which the file has it.
 GAIN = {"efficientnet": 1.0, "mobilenet": 1.125, "shufflenet_v1": 0.75, "shufflenet_v2": 1.25}
 
 

@@ -6,7 +6,7 @@ from golden_support import fill, images, noise, save
 
 TRAINED = ["resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet56_cifar", "mobilenet_v2", "resnext50_32x4d",
            "resnet18_cifar_stem", "resnet8x4", "wrn_16_2", "vgg8_cifar", "squeezenet1_1"]
-# Keeps the activations of the un-normalised eval pass near 1: residual networks add up, MobileNetV2's chains shrink.
+# Keeps the activations of the un-normalized eval pass near 1: residual networks add up, MobileNetV2's chains shrink.
 GAIN = {"mobilenet_v2": 1.5}
 DEFAULT_GAIN = 0.7
 SLICE = 64

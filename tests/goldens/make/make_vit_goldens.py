@@ -213,7 +213,7 @@ def train_goldens(key, net, size, out):
 
 
 class Head(nn.Module):
-    """A projection head: layers by name, perhaps rows of unit length, perhaps weight-normalised prototypes."""
+    """A projection head: layers by name, perhaps rows of unit length, perhaps weight-normalized prototypes."""
 
     def __init__(self, layers, scope="", unit=False, prototypes=None):
         super().__init__()

@@ -1,5 +1,5 @@
-// Images with one normalisation through a network that wants another.
-#include "models/renormalised.h"
+// Images with one normalization through a network that wants another.
+#include "models/renormalized.h"
 
 #include <gtest/gtest.h>
 
@@ -20,12 +20,12 @@ struct MeanNetwork : Network {
   int64_t macs(int64_t) const override { return 0; }
 };
 
-TEST(Renormalised, MapsTheMeanOfOneToTheOther) {
-  const Normalisation given{{0.5f, 0.4f, 0.3f}, {0.2f, 0.25f, 0.5f}}, wanted{{0.1f, 0.2f, 0.3f}, {1, 0.5f, 0.125f}};
+TEST(Renormalized, MapsTheMeanOfOneToTheOther) {
+  const Normalization given{{0.5f, 0.4f, 0.3f}, {0.2f, 0.25f, 0.5f}}, wanted{{0.1f, 0.2f, 0.3f}, {1, 0.5f, 0.125f}};
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    Renormalised network(std::make_unique<MeanNetwork>(), given, wanted);
+    Renormalized network(std::make_unique<MeanNetwork>(), given, wanted);
     EXPECT_EQ(network.feature_width, 3);
-    // A pixel of (0.6, 0.6, 0.6) everywhere, normalised as given.
+    // A pixel of (0.6, 0.6, 0.6) everywhere, normalized as given.
     std::vector<float> pixels;
     for (int i = 0; i < 2 * 5 * 5; ++i)
       for (size_t c = 0; c < 3; ++c) pixels.push_back((0.6f - given.mean[c]) / given.stddev[c]);

@@ -1,4 +1,4 @@
-// Nearest neighbours of the reference backend: sort everything.
+// Nearest neighbors of the reference backend: sort everything.
 #include "tests/reference/access.h"
 
 namespace coss::reference {

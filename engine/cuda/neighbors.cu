@@ -1,7 +1,7 @@
-// Exact nearest neighbours by inner product, and the vote of the weighted kNN classifier.
+// Exact nearest neighbors by inner product, and the vote of the weighted kNN classifier.
 //
 // Scores of all pairs come from bf16 matrix products, which run at the tensor cores' full rate; their error is bounded
-// per query, so that only the few keys that may be among the best k are kept (neighbours_candidates.h) and scored again
+// per query, so that only the few keys that may be among the best k are kept (neighbors_candidates.h) and scored again
 // in f32. A query with more near-ties than there is space for is doubtful and searched again, with f32 scores for all
 // keys. Both ways use one order of summation, so the result is a function of queries and keys alone: neither the way
 // nor the blocks of keys change a bit of it.
@@ -11,15 +11,15 @@
 #include <algorithm>
 #include <bit>
 
-#include "engine/cuda/neighbours_candidates.h"
-#include "engine/cuda/neighbours_scheme.h"
+#include "engine/cuda/neighbors_candidates.h"
+#include "engine/cuda/neighbors_scheme.h"
 #include "engine/kernels.h"
 
 namespace coss::cuda {
 namespace {
 
 constexpr int kRowsPerBlock = kSearchThreads / kWarp;  // where a warp has a row
-constexpr int kMostNeighbours = 8192;
+constexpr int kMostNeighbors = 8192;
 
 // --- rounding ------------------------------------------------------------------------------------------------------
 
@@ -328,7 +328,7 @@ bool aligned(const void* p, int64_t depth) { return depth % 4 == 0 && cuda::alig
 // call; the workspace is the matrix product's.
 class Finder {
  public:
-  Finder(Context& ctx, const NeighbourScheme& scheme, int64_t rows, int64_t k, const Tensor& keys, int64_t first_key)
+  Finder(Context& ctx, const NeighborScheme& scheme, int64_t rows, int64_t k, const Tensor& keys, int64_t first_key)
       : ctx_(ctx),
         keys_(keys.data<float>()),
         key_count_(keys.shape()[0]),
@@ -338,7 +338,7 @@ class Finder {
         tile_(std::min(scheme.tile_keys, rounded_up(key_count_, kVector))),
         group_(std::min(scheme.group_rows, rows)),
         k_(k),
-        keep_(scheme.keep ? scheme.keep : std::clamp<int64_t>(2 * k, 4096, 2 * kMostNeighbours - k)),
+        keep_(scheme.keep ? scheme.keep : std::clamp<int64_t>(2 * k, 4096, 2 * kMostNeighbors - k)),
         capacity_(keep_ + tile_) {
     COSS_ASSERT(scheme.tile_keys % kVector == 0 && keep_ >= k);
     const int64_t most = std::min(rows, scheme.pass_rows);
@@ -459,12 +459,12 @@ class Finder {
 
 }  // namespace
 
-void topk_inner(Context& ctx, const NeighbourScheme& scheme, int64_t first_query, int64_t first_key,
+void topk_inner(Context& ctx, const NeighborScheme& scheme, int64_t first_query, int64_t first_key,
                 const Tensor& queries, const Tensor& keys, Tensor& values, Tensor& indices) {
   const int64_t rows = queries.shape()[0], depth = queries.shape()[1], k = values.shape()[1];
   COSS_ASSERT(keys.shape()[1] == depth && values.shape()[0] == rows && indices.shape() == values.shape());
-  COSS_CHECK(k <= kMostNeighbours, "[topk_inner] finds at most " + std::to_string(kMostNeighbours) +
-                                       " neighbours on the GPU, not k = " + std::to_string(k));
+  COSS_CHECK(k <= kMostNeighbors, "[topk_inner] finds at most " + std::to_string(kMostNeighbors) +
+                                      " neighbors on the GPU, not k = " + std::to_string(k));
   if (scheme.doubtful) *scheme.doubtful = 0;
   if (rows == 0 || k == 0 || keys.shape()[0] == 0) return;
   const float* q = queries.data<float>();
@@ -481,14 +481,14 @@ void topk_inner(Context& ctx, const NeighbourScheme& scheme, int64_t first_query
 
 void topk_inner(Context& ctx, int64_t first_query, int64_t first_key, const Tensor& queries, const Tensor& keys,
                 Tensor& values, Tensor& indices) {
-  topk_inner(ctx, NeighbourScheme(), first_query, first_key, queries, keys, values, indices);
+  topk_inner(ctx, NeighborScheme(), first_query, first_key, queries, keys, values, indices);
 }
 
 // --- vote ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
-// A warp per row; lane l adds up the classes l, l + 32, ..., so every sum is made by one thread in the neighbours'
+// A warp per row; lane l adds up the classes l, l + 32, ..., so every sum is made by one thread in the neighbors'
 // order.
 __global__ void __launch_bounds__(kSearchThreads)
     vote(KnnVoteParams p, int64_t rows, int64_t stored, const float* values, const int32_t* indices,

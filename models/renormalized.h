@@ -1,4 +1,4 @@
-// Renormalised: a network for images that come with another normalisation than its weights were trained with.
+// Renormalized: a network for images that come with another normalization than its weights were trained with.
 #pragma once
 #include <memory>
 
@@ -6,10 +6,10 @@
 
 namespace coss {
 
-class Renormalised : public Network {
+class Renormalized : public Network {
  public:
-  // Images are normalised as `given`, the inner network wants them as `wanted`.
-  Renormalised(std::unique_ptr<Network> inner, const Normalisation& given, const Normalisation& wanted);
+  // Images are normalized as `given`, the inner network wants them as `wanted`.
+  Renormalized(std::unique_ptr<Network> inner, const Normalization& given, const Normalization& wanted);
 
   Var features(const Var& images, Mode mode, const Tensor& step = {}, std::vector<Var>* stages = nullptr) override;
   Var logits(const Var& features, Mode mode, const Tensor& step = {}) override;
@@ -17,7 +17,7 @@ class Renormalised : public Network {
 
  private:
   std::unique_ptr<Network> inner_;
-  Normalisation given_, wanted_;
+  Normalization given_, wanted_;
   Tensor scale_, shift_;  // (1,1,3) C and (3) A, made for the first images
 };
 

@@ -23,7 +23,7 @@ std::string error_of(Body body, unsigned threads) {
   return "";
 }
 
-TEST(Fibres, BlockSumsReachEveryThread) {
+TEST(Fibers, BlockSumsReachEveryThread) {
   std::vector<float> sums(2 * 96);
   run(
       [&] {
@@ -37,7 +37,7 @@ TEST(Fibres, BlockSumsReachEveryThread) {
   }
 }
 
-TEST(Fibres, ShufflesAndVotes) {
+TEST(Fibers, ShufflesAndVotes) {
   run(
       [&] {
         const int lane = int(threadIdx.x) % 32;
@@ -53,7 +53,7 @@ TEST(Fibres, ShufflesAndVotes) {
       64);
 }
 
-TEST(Fibres, DynamicSharedMemory) {
+TEST(Fibers, DynamicSharedMemory) {
   std::vector<int> out(64);
   run(
       [&] {
@@ -66,7 +66,7 @@ TEST(Fibres, DynamicSharedMemory) {
   for (int i = 0; i < 64; ++i) EXPECT_EQ(out[size_t(i)], 63 - i);
 }
 
-TEST(Fibres, AWarpsOwnOperationsOrderItsAccesses) {
+TEST(Fibers, AWarpsOwnOperationsOrderItsAccesses) {
   EXPECT_EQ(error_of(
                 [] {
                   COSS_SHARED(int, values, 32);
@@ -80,13 +80,13 @@ TEST(Fibres, AWarpsOwnOperationsOrderItsAccesses) {
             "");
 }
 
-TEST(Fibres, RacesAreReported) {
-  auto neighbour = [] {
+TEST(Fibers, RacesAreReported) {
+  auto neighbor = [] {
     COSS_SHARED(int, values, 64);
     values[threadIdx.x] = 1;
     [[maybe_unused]] const int other = values[(threadIdx.x + 1) % 64];
   };
-  EXPECT_NE(error_of(neighbour, 64), "");
+  EXPECT_NE(error_of(neighbor, 64), "");
   auto late_write = [] {
     COSS_SHARED(int, values, 64);
     values[threadIdx.x] = 1;
@@ -110,7 +110,7 @@ TEST(Fibres, RacesAreReported) {
   EXPECT_NE(error_of(in_a_warp, 32).find("race"), std::string::npos);
 }
 
-TEST(Fibres, WhatNobodyWroteIsReported) {
+TEST(Fibers, WhatNobodyWroteIsReported) {
   auto body = [] {
     COSS_SHARED(int, values, 4);
     [[maybe_unused]] const int value = values[0];
@@ -123,7 +123,7 @@ TEST(Fibres, WhatNobodyWroteIsReported) {
   EXPECT_NE(error_of(outside, 1).find("of 4 elements"), std::string::npos);
 }
 
-TEST(Fibres, MissedBarriersAreReported) {
+TEST(Fibers, MissedBarriersAreReported) {
   auto some = [] {
     if (threadIdx.x < 40) __syncthreads();
   };
@@ -141,7 +141,7 @@ TEST(Fibres, MissedBarriersAreReported) {
   EXPECT_NE(error_of(lanes, 32).find("lanes that never come"), std::string::npos);
 }
 
-TEST(Fibres, ErrorsLeaveTheNextGridAlone) {
+TEST(Fibers, ErrorsLeaveTheNextGridAlone) {
   EXPECT_NE(error_of([] { throw Error("broken"); }, 32).find("broken"), std::string::npos);
   int count = 0;
   run([&] { ++count; }, 32);
@@ -153,6 +153,6 @@ TEST(Fibres, ErrorsLeaveTheNextGridAlone) {
 
 #else
 
-TEST(Fibres, HostRunBuild) { GTEST_SKIP() << "this build does not run CUDA kernels on the processor"; }
+TEST(Fibers, HostRunBuild) { GTEST_SKIP() << "this build does not run CUDA kernels on the processor"; }
 
 #endif

@@ -45,7 +45,7 @@ struct Search {
 // the running sum in small groups, cutting off below 2^-23 of the greatest addend, at most 1.5 times per product (Fasi
 // et al., "Numerical behavior of NVIDIA tensor cores", 2021); the f32 sum rounds once per product by 2^-24. No partial
 // sum exceeds |q| |k|: together less than depth * 2^-22 |q| |k|. The last term is for what underflows. One bound serves
-// all keys of a query, so it is tight where their norms are alike, as those of normalised features.
+// all keys of a query, so it is tight where their norms are alike, as those of normalized features.
 __device__ inline float error_bound(const Search& s, int64_t row) {
   const float q = s.norm[row], q_lost = s.lost[row];
   const float key = __uint_as_float(s.bounds[0]), key_lost = __uint_as_float(s.bounds[1]);

@@ -1,9 +1,9 @@
-// Nearest neighbours and the kNN vote against the reference.
+// Nearest neighbors and the kNN vote against the reference.
 #include "tests/engine/kernel_test.h"
 
 namespace coss::test {
 
-COSS_KERNEL_SUITE(Neighbours);
+COSS_KERNEL_SUITE(Neighbors);
 
 namespace {
 struct Search {
@@ -90,7 +90,7 @@ TEST_P(TopK, LargeProblemWithRealValues) {
   EXPECT_GE(same, n * k - 20);
 }
 
-TEST_P(Neighbours, KnnVote) {
+TEST_P(Neighbors, KnnVote) {
   const KnnVoteParams p{.k = 5, .classes = 4, .temperature = 0.07f};
   std::vector<double> similarity, index, label;
   for (int i = 0; i < 6 * 8; ++i) {

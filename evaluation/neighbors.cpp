@@ -1,5 +1,5 @@
 // Blocks of queries against blocks of keys; the kernel keeps the running top-k of each query.
-#include "evaluation/neighbours.h"
+#include "evaluation/neighbors.h"
 
 #include <fmt/format.h>
 
@@ -15,13 +15,13 @@
 namespace coss {
 namespace {
 
-Tensor normalised_rows(const NpyFile& file, const std::string& path, int64_t first, int64_t count, Device device) {
+Tensor normalized_rows(const NpyFile& file, const std::string& path, int64_t first, int64_t count, Device device) {
   const std::vector<float> values = file.read_float_rows(first, count);
   const NotFinite bad = not_finite(values.data(), int64_t(values.size()));
   if (bad.count > 0)
     throw Error(
         fmt::format("{}: row {} (counted from 0) has a feature that is not finite (NaN or infinity), so it has "
-                    "no neighbours. Usually the weights were damaged, the mean and standard deviation of the "
+                    "no neighbors. Usually the weights were damaged, the mean and standard deviation of the "
                     "images wrong, or fp16 overflowed: write the file again with 'coss embed'",
                     path, first + bad.first / file.row_size()));
   const Tensor raw = Tensor::from(values, {count, file.row_size()}, device);
@@ -40,7 +40,7 @@ size_t memory_for(const MiningOptions& options) {
 void check_k(int64_t k, int64_t rows) {
   COSS_CHECK(k > 0, "mining: k must be at least 1");
   COSS_CHECK(k < rows,
-             fmt::format("mining: {} images have at most {} neighbours each, k = {} is too many", rows, rows - 1, k));
+             fmt::format("mining: {} images have at most {} neighbors each, k = {} is too many", rows, rows - 1, k));
 }
 
 }  // namespace
@@ -54,7 +54,7 @@ void mine_file(const std::string& features, const std::string& out, const Mining
   NpyWriter writer(out, FileDType::i32, {rows, options.k});
   Context& ctx = context(options.device);
   const Kernels& k = kernels(options.device);
-  // Half of the memory for queries with their results, half for keys (each is held twice while it is normalised). One
+  // Half of the memory for queries with their results, half for keys (each is held twice while it is normalized). One
   // block of keys that covers all rows is read once and kept.
   const size_t memory = memory_for(options), key_bytes = 3 * size_t(width) * sizeof(float),
                query_bytes = key_bytes + size_t(options.k) * 16;
@@ -63,11 +63,11 @@ void mine_file(const std::string& features, const std::string& out, const Mining
   const int64_t query_block = std::clamp<int64_t>(int64_t(memory / 2 / query_bytes), 1, std::min<int64_t>(rows, 8192));
 
   Tensor all_keys;
-  if (key_block == rows) all_keys = normalised_rows(file, features, 0, rows, options.device);
+  if (key_block == rows) all_keys = normalized_rows(file, features, 0, rows, options.device);
   for (int64_t first = 0; first < rows; first += query_block) {
     stop_if_interrupted();
     const int64_t count = std::min(query_block, rows - first);
-    const Tensor queries = all_keys.empty() ? normalised_rows(file, features, first, count, options.device)
+    const Tensor queries = all_keys.empty() ? normalized_rows(file, features, first, count, options.device)
                                             : all_keys.view(first * width, {count, width});
     Tensor values({count, options.k}, DType::f32, options.device),
         indices({count, options.k}, DType::i32, options.device);
@@ -75,7 +75,7 @@ void mine_file(const std::string& features, const std::string& out, const Mining
     k.fill(ctx, -1, indices);
     for (int64_t key = 0; key < rows; key += key_block) {
       const int64_t keys = std::min(key_block, rows - key);
-      const Tensor block = all_keys.empty() ? normalised_rows(file, features, key, keys, options.device) : all_keys;
+      const Tensor block = all_keys.empty() ? normalized_rows(file, features, key, keys, options.device) : all_keys;
       k.topk_inner(ctx, first, key, queries, block, values, indices);
     }
     const std::vector<int32_t> found = indices.to_vector<int32_t>();

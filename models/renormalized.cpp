@@ -1,5 +1,5 @@
 // One factor and one summand per channel: a depthwise 1x1 convolution, as a frozen norm is.
-#include "models/renormalised.h"
+#include "models/renormalized.h"
 
 #include <utility>
 
@@ -20,13 +20,13 @@ Tensor uploaded(const std::vector<float>& values, Shape shape, DType dtype, Devi
 
 }  // namespace
 
-Renormalised::Renormalised(std::unique_ptr<Network> inner, const Normalisation& given, const Normalisation& wanted)
+Renormalized::Renormalized(std::unique_ptr<Network> inner, const Normalization& given, const Normalization& wanted)
     : inner_(std::move(inner)), given_(given), wanted_(wanted) {
   feature_width = inner_->feature_width;
   classes = inner_->classes;
 }
 
-Var Renormalised::features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) {
+Var Renormalized::features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) {
   COSS_ASSERT(!images.grad);
   if (scale_.empty()) {
     // (p - mean) / stddev as it is wanted, from the same as it is given.
@@ -45,7 +45,7 @@ Var Renormalised::features(const Var& images, Mode mode, const Tensor& step, std
   return inner_->features(Var(mapped), mode, step, stages);
 }
 
-Var Renormalised::logits(const Var& features, Mode mode, const Tensor& step) {
+Var Renormalized::logits(const Var& features, Mode mode, const Tensor& step) {
   return inner_->logits(features, mode, step);
 }
 

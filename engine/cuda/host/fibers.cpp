@@ -1,4 +1,4 @@
-// Grids on the processor: fibres, barriers, warp operations, and the checks of shared memory.
+// Grids on the processor: fibers, barriers, warp operations, and the checks of shared memory.
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -34,7 +34,7 @@ enum class Wait { none, barrier, warp, done };
 
 using Place = std::array<void*, 5>;  // what __builtin_setjmp fills
 
-struct Fibre : Thread {
+struct Fiber : Thread {
   Place place{};
   bool begun = false;
   void* stack = nullptr;
@@ -55,9 +55,9 @@ struct Warp {
 };
 
 struct Block {
-  std::vector<std::unique_ptr<Fibre>> fibres;
+  std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Warp> warps;
-  unsigned count = 0;  // of fibres in use
+  unsigned count = 0;  // of fibers in use
   const std::function<void()>* body = nullptr;
   const char* kernel = "";
   uint64_t epoch = 1;        // counts barriers, over all blocks: what is older was before the last barrier
@@ -74,13 +74,13 @@ struct Block {
 };
 Block block;
 
-Fibre& current() { return static_cast<Fibre&>(*self); }
+Fiber& current() { return static_cast<Fiber&>(*self); }
 
 // --- switching -----------------------------------------------------------------------------------------------------
 
 // By the compiler's own setjmp and longjmp, which make no system call, where swapcontext makes two and the address
-// sanitizer's longjmp cleans the whole stack; ucontext only gives a fibre its stack. The compiler must not look into
-// these: it would see no way back from a leap, and keep values in registers that the other fibre uses.
+// sanitizer's longjmp cleans the whole stack; ucontext only gives a fiber its stack. The compiler must not look into
+// these: it would see no way back from a leap, and keep values in registers that the other fiber uses.
 COSS_OPAQUE void leap(Place& to) { __builtin_longjmp(to.data(), 1); }
 COSS_OPAQUE void jump(Place& from, Place& to) {
   if (__builtin_setjmp(from.data()) == 0) leap(to);
@@ -90,17 +90,17 @@ COSS_OPAQUE void jump_first(Place& from, ucontext_t& to) {
 }
 
 void to_scheduler() {
-  Fibre& fibre = current();
+  Fiber& fiber = current();
 #ifdef COSS_ASAN
-  __sanitizer_start_switch_fiber(&fibre.fake_stack, block.scheduler_stack, block.scheduler_stack_bytes);
+  __sanitizer_start_switch_fiber(&fiber.fake_stack, block.scheduler_stack, block.scheduler_stack_bytes);
 #endif
-  jump(fibre.place, block.scheduler);
+  jump(fiber.place, block.scheduler);
 #ifdef COSS_ASAN
-  __sanitizer_finish_switch_fiber(fibre.fake_stack, &block.scheduler_stack, &block.scheduler_stack_bytes);
+  __sanitizer_finish_switch_fiber(fiber.fake_stack, &block.scheduler_stack, &block.scheduler_stack_bytes);
 #endif
 }
 
-// What a fibre throws to end itself once the block has failed.
+// What a fiber throws to end itself once the block has failed.
 struct Abandoned {};
 
 [[noreturn]] void fail(const std::string& what) {
@@ -108,7 +108,7 @@ struct Abandoned {};
   throw Abandoned{};
 }
 
-// A fibre's life: one thread of one block after the other.
+// A fiber's life: one thread of one block after the other.
 void enter() {
 #ifdef COSS_ASAN
   __sanitizer_finish_switch_fiber(nullptr, &block.scheduler_stack, &block.scheduler_stack_bytes);
@@ -125,18 +125,18 @@ void enter() {
   }
 }
 
-void resume(Fibre& fibre) {
-  self = &fibre;
+void resume(Fiber& fiber) {
+  self = &fiber;
 #ifdef COSS_ASAN
-  __sanitizer_start_switch_fiber(&block.scheduler_fake_stack, fibre.stack, kStackBytes);
+  __sanitizer_start_switch_fiber(&block.scheduler_fake_stack, fiber.stack, kStackBytes);
 #endif
-  if (fibre.begun) {
-    jump(block.scheduler, fibre.place);
+  if (fiber.begun) {
+    jump(block.scheduler, fiber.place);
   } else {
-    fibre.begun = true;
+    fiber.begun = true;
     ucontext_t start{};
     getcontext(&start);
-    start.uc_stack.ss_sp = fibre.stack;
+    start.uc_stack.ss_sp = fiber.stack;
     start.uc_stack.ss_size = kStackBytes;
     makecontext(&start, enter, 0);
     jump_first(block.scheduler, start);
@@ -155,19 +155,19 @@ void hand_over() {
 std::string text_of(const dim3& d) {
   return "(" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + ")";
 }
-std::string place_of(const Fibre& fibre) {
-  return "thread " + text_of(fibre.thread) + " of block " + text_of(fibre.block);
+std::string place_of(const Fiber& fiber) {
+  return "thread " + text_of(fiber.thread) + " of block " + text_of(fiber.block);
 }
 
 // --- one block -----------------------------------------------------------------------------------------------------
 
 void prepare(dim3 threads, size_t shared) {
   block.count = threads.x * threads.y * threads.z;
-  while (block.fibres.size() < block.count) {
-    auto fibre = std::make_unique<Fibre>();
-    fibre->stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    COSS_CHECK(fibre->stack != MAP_FAILED, "no memory for the stack of a fibre");
-    block.fibres.push_back(std::move(fibre));
+  while (block.fibers.size() < block.count) {
+    auto fiber = std::make_unique<Fiber>();
+    fiber->stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    COSS_CHECK(fiber->stack != MAP_FAILED, "no memory for the stack of a fiber");
+    block.fibers.push_back(std::move(fiber));
   }
   block.dynamic_size = shared;
   if (block.dynamic.size() < shared + 16) {
@@ -176,27 +176,27 @@ void prepare(dim3 threads, size_t shared) {
   }
 }
 
-// Releases a barrier that all fibres have reached. Returns false when nothing can go on.
+// Releases a barrier that all fibers have reached. Returns false when nothing can go on.
 bool release_barrier() {
-  const Fibre* first = nullptr;
+  const Fiber* first = nullptr;
   unsigned waiting = 0, done = 0;
   for (unsigned i = 0; i < block.count; ++i) {
-    const Fibre& fibre = *block.fibres[i];
-    if (fibre.wait == Wait::done) {
+    const Fiber& fiber = *block.fibers[i];
+    if (fiber.wait == Wait::done) {
       ++done;
-    } else if (fibre.wait == Wait::warp) {
+    } else if (fiber.wait == Wait::warp) {
       const Warp& warp = block.warps[i / kWarpSize];
-      block.error = std::string("[") + block.kernel + "] " + place_of(fibre) + " waits in " + warp.operation +
+      block.error = std::string("[") + block.kernel + "] " + place_of(fiber) + " waits in " + warp.operation +
                     " for lanes that never come (mask " + std::to_string(warp.mask) + ", arrived " +
                     std::to_string(warp.arrived) + ")";
       return false;
     } else {
-      if (!first) first = &fibre;
+      if (!first) first = &fiber;
       ++waiting;
-      if (fibre.line != first->line || std::strcmp(fibre.file, first->file) != 0) {
+      if (fiber.line != first->line || std::strcmp(fiber.file, first->file) != 0) {
         block.error = std::string("[") + block.kernel + "] " + place_of(*first) + " waits at the barrier in line " +
-                      std::to_string(first->line) + ", " + place_of(fibre) + " at the one in line " +
-                      std::to_string(fibre.line);
+                      std::to_string(first->line) + ", " + place_of(fiber) + " at the one in line " +
+                      std::to_string(fiber.line);
         return false;
       }
     }
@@ -206,7 +206,7 @@ bool release_barrier() {
                   std::to_string(first->line) + ", which " + std::to_string(done) + " threads do not reach";
     return false;
   }
-  for (unsigned i = 0; i < block.count; ++i) block.fibres[i]->wait = Wait::none;
+  for (unsigned i = 0; i < block.count; ++i) block.fibers[i]->wait = Wait::none;
   ++block.epoch;
   return waiting > 0;
 }
@@ -215,13 +215,13 @@ void run_block(dim3 index, dim3 blocks, dim3 threads) {
   block.block_epoch = ++block.epoch;
   block.warps.assign((block.count + kWarpSize - 1) / kWarpSize, Warp{});
   for (unsigned i = 0; i < block.count; ++i) {
-    Fibre& fibre = *block.fibres[i];
-    fibre.linear = i;
-    fibre.thread = dim3(i % threads.x, i / threads.x % threads.y, i / (threads.x * threads.y));
-    fibre.block = index;
-    fibre.threads = threads;
-    fibre.blocks = blocks;
-    fibre.wait = Wait::none;
+    Fiber& fiber = *block.fibers[i];
+    fiber.linear = i;
+    fiber.thread = dim3(i % threads.x, i / threads.x % threads.y, i / (threads.x * threads.y));
+    fiber.block = index;
+    fiber.threads = threads;
+    fiber.blocks = blocks;
+    fiber.wait = Wait::none;
     block.warps[i / kWarpSize].lanes |= 1u << i % kWarpSize;
   }
   // An order that differs from block to block, but not from run to run.
@@ -234,14 +234,14 @@ void run_block(dim3 index, dim3 blocks, dim3 threads) {
     left = 0;
     for (unsigned i = 0; i < block.count; ++i) {
       const unsigned at = (first + (backwards ? block.count - 1 - i : i)) % block.count;
-      Fibre& fibre = *block.fibres[at];
-      if (fibre.wait == Wait::none || (!block.error.empty() && fibre.wait != Wait::done)) {
-        resume(fibre);
+      Fiber& fiber = *block.fibers[at];
+      if (fiber.wait == Wait::none || (!block.error.empty() && fiber.wait != Wait::done)) {
+        resume(fiber);
         progress = true;
       }
-      left += fibre.wait != Wait::done;
+      left += fiber.wait != Wait::done;
     }
-    // After a failure every fibre is resumed once more and unwinds its stack.
+    // After a failure every fiber is resumed once more and unwinds its stack.
     if (left > 0 && !progress) release_barrier();
   }
 }
@@ -280,26 +280,26 @@ std::string kernels_run() {
 }
 
 void barrier(const char* file, int line) {
-  Fibre& fibre = current();
-  fibre.wait = Wait::barrier;
-  fibre.file = file;
-  fibre.line = line;
+  Fiber& fiber = current();
+  fiber.wait = Wait::barrier;
+  fiber.file = file;
+  fiber.line = line;
   hand_over();
 }
 
 unsigned lane_mask() { return block.warps[self->linear / kWarpSize].lanes; }
 
 const uint64_t* exchange(unsigned mask, uint64_t word, const char* operation) {
-  Fibre& fibre = current();
-  Warp& warp = block.warps[fibre.linear / kWarpSize];
+  Fiber& fiber = current();
+  Warp& warp = block.warps[fiber.linear / kWarpSize];
   const unsigned own = 1u << lane();
   mask &= warp.lanes;  // a full mask in a block whose last warp is not full
-  if (!(mask & own)) fail(std::string(operation) + ": " + place_of(fibre) + " is not in its own mask");
+  if (!(mask & own)) fail(std::string(operation) + ": " + place_of(fiber) + " is not in its own mask");
   if (warp.arrived == 0) {
     warp.mask = mask;
     warp.operation = operation;
   } else if (warp.mask != mask || std::strcmp(warp.operation, operation) != 0) {
-    fail(place_of(fibre) + " is in " + operation + " while other lanes are in " + warp.operation +
+    fail(place_of(fiber) + " is in " + operation + " while other lanes are in " + warp.operation +
          ", or their masks differ");
   }
   uint64_t* words = warp.words[warp.step % 2];
@@ -308,11 +308,11 @@ const uint64_t* exchange(unsigned mask, uint64_t word, const char* operation) {
   if (warp.arrived == mask) {
     warp.arrived = 0;
     ++warp.step;
-    const unsigned first = fibre.linear / kWarpSize * kWarpSize;
+    const unsigned first = fiber.linear / kWarpSize * kWarpSize;
     for (unsigned i = 0; i < kWarpSize; ++i)
-      if (mask >> i & 1u) block.fibres[first + i]->wait = Wait::none;
+      if (mask >> i & 1u) block.fibers[first + i]->wait = Wait::none;
   } else {
-    fibre.wait = Wait::warp;
+    fiber.wait = Wait::warp;
     hand_over();
   }
   return words;

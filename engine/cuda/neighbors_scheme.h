@@ -5,7 +5,7 @@
 
 namespace coss::cuda {
 
-struct NeighbourScheme {
+struct NeighborScheme {
   int64_t pass_rows = 8192;     // queries whose candidates are held at once: 64 KiB each
   int64_t group_rows = 2048;    // queries of one matrix product; with tile_keys, 32 MiB of scores: they stay in the L2
   int64_t tile_keys = 4096;     // keys of one matrix product, a multiple of 8
@@ -14,7 +14,7 @@ struct NeighbourScheme {
 };
 
 // As the line topk_inner of kernels.def says.
-void topk_inner(Context& ctx, const NeighbourScheme& scheme, int64_t first_query, int64_t first_key,
+void topk_inner(Context& ctx, const NeighborScheme& scheme, int64_t first_query, int64_t first_key,
                 const Tensor& queries, const Tensor& keys, Tensor& values, Tensor& indices);
 
 }  // namespace coss::cuda

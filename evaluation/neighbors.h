@@ -16,8 +16,8 @@ struct MiningOptions {
   std::function<void(int64_t done, int64_t rows)> progress;
 };
 
-// Reads features (N,D) from an .npy file of floats and writes neighbours (N,k) i32 to `out`, nearest first, a row never
-// its own neighbour, also where duplicates exist; equal similarities: the lower index first. Throws Interrupted after a
+// Reads features (N,D) from an .npy file of floats and writes neighbors (N,k) i32 to `out`, nearest first, a row never
+// its own neighbor, also where duplicates exist; equal similarities: the lower index first. Throws Interrupted after a
 // signal, Error when k >= N or where a feature is not finite. Source: the offline stage of CoSS (ECCV 2024, arXiv
 // 2409.13939).
 void mine_file(const std::string& features, const std::string& out, const MiningOptions& options);

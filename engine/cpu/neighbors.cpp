@@ -1,4 +1,4 @@
-// Exact nearest neighbours by inner product: blocks of matrix product, and from each the few scores that can still
+// Exact nearest neighbors by inner product: blocks of matrix product, and from each the few scores that can still
 // enter a query's best k. Also the vote of the weighted kNN classifier.
 #include <oneapi/dnnl/dnnl.h>
 

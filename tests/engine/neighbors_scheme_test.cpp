@@ -1,5 +1,5 @@
 // The CUDA search's own borders: tiles, groups, passes, candidates that run out of space, and its two ways of scoring.
-#include "engine/cuda/neighbours_scheme.h"
+#include "engine/cuda/neighbors_scheme.h"
 
 #include <algorithm>
 #include <bit>
@@ -13,7 +13,7 @@ namespace coss::test {
 
 namespace {
 
-using cuda::NeighbourScheme;
+using cuda::NeighborScheme;
 
 struct Found {
   std::vector<float> values;
@@ -43,7 +43,7 @@ struct Problem {
 };
 
 // Blocks of keys in the order given by their first keys; `shift` elements make the tensors' addresses odd.
-Found search(const Problem& p, NeighbourScheme scheme, int64_t block = 1 << 30, bool backwards = false,
+Found search(const Problem& p, NeighborScheme scheme, int64_t block = 1 << 30, bool backwards = false,
              int64_t shift = 0) {
   auto shifted = [&](const std::vector<float>& values) {
     std::vector<float> longer(size_t(shift), 7.0f);
@@ -90,7 +90,7 @@ Found expected(const Problem& p) {
   return found;
 }
 
-class NeighbourSchemes : public testing::Test {
+class NeighborSchemes : public testing::Test {
  protected:
   void SetUp() override {
     const std::vector<Device> devices = devices_under_test();
@@ -98,7 +98,7 @@ class NeighbourSchemes : public testing::Test {
   }
 };
 
-TEST_F(NeighbourSchemes, TilesGroupsAndPasses) {
+TEST_F(NeighborSchemes, TilesGroupsAndPasses) {
   for (int64_t width : {24, 7, 1}) {
     const Problem p{.queries = coarse(9 * width, 1), .keys = coarse(83 * width, 2), .width = width, .k = 6};
     const Found exact = expected(p);
@@ -110,7 +110,7 @@ TEST_F(NeighbourSchemes, TilesGroupsAndPasses) {
 }
 
 // Real values: rounding to bf16 changes the order, so this is where a wrong bound would show.
-TEST_F(NeighbourSchemes, BothWaysAndAnyBlocksAgreeToTheBit) {
+TEST_F(NeighborSchemes, BothWaysAndAnyBlocksAgreeToTheBit) {
   for (int64_t width : {136, 33}) {
     const Problem p{
         .queries = normal(7 * width, 3), .keys = normal(150 * width, 4), .width = width, .k = 9, .first_query = 3};
@@ -130,7 +130,7 @@ TEST_F(NeighbourSchemes, BothWaysAndAnyBlocksAgreeToTheBit) {
 }
 
 // Fifty of the keys differ by less than bf16 can tell, in an order that it gets wrong.
-TEST_F(NeighbourSchemes, NearTiesAreKeptUntilTheyAreScoredExactly) {
+TEST_F(NeighborSchemes, NearTiesAreKeptUntilTheyAreScoredExactly) {
   const int64_t width = 96, k = 7;
   Problem p{.queries = normal(5 * width, 10), .keys = normal(120 * width, 11), .width = width, .k = k};
   for (int64_t i = 30; i < 80; ++i)
@@ -146,7 +146,7 @@ TEST_F(NeighbourSchemes, NearTiesAreKeptUntilTheyAreScoredExactly) {
   EXPECT_EQ(doubtful, 5);
 }
 
-TEST_F(NeighbourSchemes, CollapsedFeaturesAreDoubtfulAndExact) {
+TEST_F(NeighborSchemes, CollapsedFeaturesAreDoubtfulAndExact) {
   const int64_t width = 40, rows = 5, count = 130, k = 8;
   Problem p{.queries = {}, .keys = {}, .width = width, .k = k, .first_query = 0};
   const std::vector<float> row = normal(width, 5);
@@ -159,7 +159,7 @@ TEST_F(NeighbourSchemes, CollapsedFeaturesAreDoubtfulAndExact) {
   EXPECT_EQ(search(p, {.group_rows = 2, .tile_keys = 24, .keep = 8}, /*block=*/33, /*backwards=*/true), found);
 }
 
-TEST_F(NeighbourSchemes, ManyDuplicatesAndFewKeys) {
+TEST_F(NeighborSchemes, ManyDuplicatesAndFewKeys) {
   Problem p{.queries = coarse(6 * 16, 6), .keys = coarse(20 * 16, 7), .width = 16, .k = 30};
   EXPECT_EQ(search(p, {.tile_keys = 8}), expected(p));
   const std::vector<float> once = p.keys;
@@ -167,7 +167,7 @@ TEST_F(NeighbourSchemes, ManyDuplicatesAndFewKeys) {
   EXPECT_EQ(search(p, {.tile_keys = 16, .keep = 48}), expected(p));
 }
 
-TEST_F(NeighbourSchemes, WhatIsNotFiniteIsNeverChosen) {
+TEST_F(NeighborSchemes, WhatIsNotFiniteIsNeverChosen) {
   Problem p{.queries = coarse(4 * 8, 8), .keys = coarse(40 * 8, 9), .width = 8, .k = 5};
   p.queries[9] = NAN;  // row 1 finds nothing
   Found found = search(p, {.tile_keys = 16});
@@ -182,7 +182,7 @@ TEST_F(NeighbourSchemes, WhatIsNotFiniteIsNeverChosen) {
   for (int32_t index : found.indices) EXPECT_NE(index, 3);
 }
 
-TEST_F(NeighbourSchemes, RefusesWhatHasNoSpace) {
+TEST_F(NeighborSchemes, RefusesWhatHasNoSpace) {
   const Problem p{.queries = coarse(4, 1), .keys = coarse(8, 2), .width = 4, .k = 8193};
   EXPECT_THROW(search(p, {}), Error);
 }
@@ -191,7 +191,7 @@ TEST_F(NeighbourSchemes, RefusesWhatHasNoSpace) {
 
 #else
 
-TEST(NeighbourSchemes, OfTheCudaBackend) { GTEST_SKIP() << "this build has no CUDA backend"; }
+TEST(NeighborSchemes, OfTheCudaBackend) { GTEST_SKIP() << "this build has no CUDA backend"; }
 
 #endif
 
