@@ -1,4 +1,4 @@
-// Graph: the operations of a frozen forward pass, written down as they run, for who wants to hand a network on to
+// Graph: the operations of a frozen forward pass, written down as they run, for a writer that hands the network on to
 // another program. Each operation adds one line to it when a Graph is alive; without one nothing happens.
 #pragma once
 #include <variant>

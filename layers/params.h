@@ -78,7 +78,8 @@ class Params {
   Tensor master(const Entry& entry) const;
   // Rewrites the compute copy after the master was written from outside (loading a file).
   void refresh_compute();
-  // For who has changed values without the tensors' knowledge (a replayed step): what was derived from them is stale.
+  // Call it after values were changed without the tensors' knowledge (by a replayed step): what was derived from them
+  // is stale.
   void renew_versions();
   // Batches that passed in train mode, PyTorch's num_batches_tracked; kept by whoever trains.
   int64_t batches_tracked = 0;

@@ -140,7 +140,7 @@ std::string Trainer::summary() const {
     text += fmt::format("teacher  {}: {} features, {}\n", teacher_->model, (*teacher_)->feature_width,
                         config_.teacher.weights.empty() ? "random weights" : config_.teacher.weights);
   if (teacher_ && !teacher_->report.empty()) text += teacher_->report + "\n";
-  text += fmt::format("student  {}: {} features, {} trainable numbers with heads\n", student_model_,
+  text += fmt::format("student  {}: {} features, {} trainable parameters, heads included\n", student_model_,
                       student_->feature_width, params_.count());
   if (!student_report_.empty()) text += student_report_ + "\n";
   text += fmt::format("run      {} steps of {} images, {} steps an epoch, {} on {}", total_steps_, config_.train.batch,

@@ -29,7 +29,7 @@ class State : public BackendState {
   cudaStream_t copy_stream() const { return copy_stream_; }
   const cudaDeviceProp& device() const { return device_; }
   Staging& staging();
-  // The libraries are opened with their first use; a missing one is an Error that names it and the mend.
+  // The libraries are opened with their first use; a missing one is an Error that names it and what to do.
   Cudnn& cudnn();
   Blas& blas();
 
