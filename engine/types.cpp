@@ -3,7 +3,6 @@
 
 #include <bit>
 #include <cmath>
-#include <stdexcept>
 
 #include "engine/check.h"
 
@@ -48,7 +47,7 @@ DType parse_dtype(const std::string& text) {
   if (text == "bf16") return DType::bf16;
   if (text == "fp16" || text == "f16") return DType::f16;
   if (text == "fp64" || text == "f64") return DType::f64;
-  throw std::invalid_argument("unknown dtype '" + text + "': use fp32 or bf16");
+  throw Error("unknown dtype '" + text + "': use fp32 or bf16");
 }
 
 const char* name_of(Device device) {
@@ -59,7 +58,7 @@ const char* name_of(Device device) {
 Device parse_device(const std::string& text) {
   if (text == "cpu") return Device::cpu;
   if (text == "cuda") return Device::cuda;
-  throw std::invalid_argument("unknown device '" + text + "': use cpu or cuda");
+  throw Error("unknown device '" + text + "': use cpu or cuda");
 }
 
 bf16::bf16(float value) {

@@ -29,7 +29,7 @@ enum class DType : uint8_t { f32, bf16, f16, f64, i32, i64, u8 };
 
 size_t size_of(DType dtype);                 // bytes of one element
 const char* name_of(DType dtype);            // "f32"
-DType parse_dtype(const std::string& text);  // accepts fp32|f32|bf16|fp16|f16|f64; throws std::invalid_argument
+DType parse_dtype(const std::string& text);  // accepts fp32|f32|bf16|fp16|f16|f64; throws Error
 
 // Statistics, norm parameters, losses, reductions and optimizer state of a network that computes in `compute`.
 inline DType accumulator_of(DType compute) { return compute == DType::f64 ? DType::f64 : DType::f32; }
@@ -39,7 +39,7 @@ inline DType accumulator_of(DType compute) { return compute == DType::f64 ? DTyp
 enum class Device : uint8_t { cpu, cuda, reference, dry };
 
 const char* name_of(Device device);
-Device parse_device(const std::string& text);  // "cpu" | "cuda"; throws std::invalid_argument
+Device parse_device(const std::string& text);  // "cpu" | "cuda"; throws Error
 
 // 16-bit storage types. Arithmetic is in float; conversion rounds to nearest even and keeps NaN.
 struct bf16 {

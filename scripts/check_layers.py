@@ -21,6 +21,7 @@ ROOMS = {  # room: the rooms whose headers it may include, besides its own
     "tests": {"engine", "autograd", "layers", "models", "losses", "data", "formats", "evaluation", "training", "tools"},
 }
 LONGEST = 600  # lines
+WIDEST = 120  # columns
 SOURCES = {".h", ".cpp", ".cu", ".cuh", ".def", ".py"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
@@ -69,6 +70,9 @@ def complaints_about(root):
         lines = path.read_text(encoding="utf-8").splitlines()
         if len(lines) > LONGEST:
             complaints.append(f"{path.relative_to(root)} has {len(lines)} lines, more than {LONGEST}")
+        if path.suffix == ".def":  # clang-format does not see these
+            complaints += [f"{path.relative_to(root)}:{number} has {len(line)} columns, more than {WIDEST}"
+                           for number, line in enumerate(lines, 1) if len(line) > WIDEST]
         if path.suffix != ".py":
             complaints += wrong_includes(root, room, path, lines)
     return complaints
@@ -89,9 +93,10 @@ def test():
         "layers/backend.cpp": '#include "engine/cpu/norm.cpp"\n',
         "layers/gone.cpp": '#include "layers/gone.h"\n',
         "data/long.cpp": "\n" * (LONGEST + 1),
+        "engine/wide.def": "/" * (WIDEST + 1) + "\n",
     }
     expected = {"engine/cpu/pool", "models/upward.cpp:1", "evaluation/upward.cpp:1", "training/upward.cpp:1",
-                "layers/backend.cpp:1", "layers/gone.cpp:1", "data/long.cpp"}
+                "layers/backend.cpp:1", "layers/gone.cpp:1", "data/long.cpp", "engine/wide.def:1"}
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             path = pathlib.Path(folder) / name

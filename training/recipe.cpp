@@ -189,6 +189,11 @@ const char* wanted(const Target& target) {
       target);
 }
 
+bool is_list(const Target& target) {
+  return std::holds_alternative<Triple*>(target) || std::holds_alternative<std::vector<double>*>(target) ||
+         std::holds_alternative<Views*>(target);
+}
+
 template <class T>
 bool read_integer(const Json& json, T& value) {
   if (json.is_number_unsigned()) {
@@ -289,7 +294,7 @@ class Reader {
     } else if (std::holds_alternative<std::string*>(key->target)) {
       set(name, value);
     } else {
-      const bool bare_list = wanted(key->target)[2] == 'l' && !value.starts_with('[');
+      const bool bare_list = is_list(key->target) && !value.starts_with('[');
       const Json json = Json::parse(bare_list ? "[" + value + "]" : value, nullptr, false);
       set(name, json.is_discarded() ? Json(value) : json);
     }

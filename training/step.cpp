@@ -51,7 +51,7 @@ Step::Step(Method& method, Params& params, Optimizer& optimizer, const StepOptio
   method_.learn(learner_);
   if (options.ema_decay > 0) ema_ = std::make_unique<Ema>(params, float(options.ema_decay));
   count_update(0);
-  read();
+  start_means();
 }
 
 void Step::perform(Half& half, const std::function<void()>& work) {
@@ -218,14 +218,18 @@ StepMeans Step::read() {
   sums.pop_back();
   for (double sum : sums) means.terms.push_back(sum / double(std::max<int64_t>(batches_, 1)));
   means.gradient_norm = std::sqrt(square_sum_.item()) / double(options_.accumulate) / loss_scale();
-
-  std::fill(sums.begin(), sums.end(), 0.0);
-  sums.push_back(-1);
-  kernels(options_.device).upload(context(options_.device), sums.data(), sums_);
-  const double fresh[2] = {0, -1};
-  kernels(options_.device).upload(context(options_.device), fresh, teacher_meter_);
-  batches_ = 0;
+  start_means();
   return means;
+}
+
+void Step::start_means() {
+  // Sums of 0, and -1: no step whose numbers are not finite.
+  for (Tensor* meter : {&sums_, &teacher_meter_}) {
+    std::vector<double> fresh(size_t(meter->numel()), 0.0);
+    fresh.back() = -1;
+    kernels(options_.device).upload(context(options_.device), fresh.data(), *meter);
+  }
+  batches_ = 0;
 }
 
 int64_t Step::first_bad_step() const { return int64_t(sums_.to_vector<double>().back()); }

@@ -86,6 +86,7 @@ class Step {
   void compute();
   void apply_gradient();
   void count_update(int64_t updates);
+  void start_means();
   void upload_scalars(double rate, bool learns, Tensor& scalars);
 
   Method& method_;
