@@ -1,6 +1,7 @@
 // Method: what one paper needs to train a student, apart from the optimizer, the loop and the files.
 #pragma once
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -86,11 +87,20 @@ struct MethodParts {
   int64_t image_size = 0;  // of the first view
 };
 
+enum class OptionKind : uint8_t { number, whole, flag };  // a flag is 0 or 1 in MethodOptions
+
 struct MethodOption {
   const char* name;
   double value;  // the default
   const char* help;
+  OptionKind kind = OptionKind::number;
+  double least = 0, most = std::numeric_limits<double>::max();
+  bool least_excluded = false, most_excluded = false;
+
+  bool takes(double number) const;  // a whole number where it must be one, and within the bounds
 };
+// "true or false", "a whole number of at least 1", "a number above 0 and at most 1"
+std::string values_of(const MethodOption& option);
 
 struct MethodInfo {
   const char* name;

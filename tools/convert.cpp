@@ -232,20 +232,20 @@ void convert(const ConvertOptions& options) {
 
 void add_convert(CLI::App& program) {
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* command = program.add_subcommand("convert", "Write a checkpoint's network for coss or another library");
+  CLI::App* command = program.add_subcommand("convert", "write a checkpoint's network for coss or another library");
   command->add_option("in", options->in, "A checkpoint in any container that coss reads")->required();
-  command->add_option("out", options->out, "The file to write: .safetensors, .pth, .pt, .onnx or .pkl")->required();
-  command->add_option("--model", options->model, "The network, see 'coss models'; else it is found by its shapes");
+  command->add_option("out", options->out, "the file to write: .safetensors, .pth, .pt, .onnx or .pkl")->required();
+  command->add_option("--model", options->model, "the network, see 'coss models'; else it is found by its shapes");
   std::vector<std::string> layouts = layout_names();
   layouts.insert(layouts.begin(), "auto");
-  command->add_option("--from", options->from, "Whose layout the checkpoint has")
+  command->add_option("--from", options->from, "whose layout the checkpoint has")
       ->check(CLI::IsMember(layouts))
       ->capture_default_str();
-  command->add_option("--to", options->to, "The container, where the name of OUT does not tell")
+  command->add_option("--to", options->to, "the container, where the name of OUT does not tell")
       ->check(CLI::IsMember({"safetensors", "pth", "onnx", "detectron2"}));
-  command->add_option("--names", options->names, "Whose names to write; else torchvision's, for ViTs timm's")
+  command->add_option("--names", options->names, "whose names to write; else torchvision's, for ViTs timm's")
       ->check(CLI::IsMember({"torchvision", "timm", "lukemelas", "d-li14"}));
-  command->add_flag("--keep-heads", options->keep_heads, "Also write the projection head, as head.…");
+  command->add_flag("--keep-heads", options->keep_heads, "also write the projection head, as head.…");
   add_force(*command, options->force);
   add_json(*command, options->common);
   add_example(*command, "coss convert moco_v2_800ep_pretrain.pth.tar resnet50.safetensors");

@@ -38,22 +38,22 @@ void run_draw(const DrawCommand& options) {
 void add_draw(CLI::App& program) {
   auto options = std::make_shared<DrawCommand>();
   DrawOptions& draw = options->draw;
-  CLI::App* command = program.add_subcommand("draw", "Draw a small labeled image set: textured shapes as JPEG files");
-  command->add_option("--out", options->out, "Folder to make, with train/ and val/")->required();
+  CLI::App* command = program.add_subcommand("draw", "draw a small labeled image set: textured shapes as JPEG files");
+  command->add_option("--out", options->out, "folder to make, with train/ and val/")->required();
   add_force(*command, options->force);
-  command->add_option("--classes", draw.classes, "Classes")
+  command->add_option("--classes", draw.classes, "classes")
       ->check(CLI::Range(2, kMostDrawnClasses))
       ->capture_default_str();
-  command->add_option("--per-class", draw.per_class, "Training images of each class")
+  command->add_option("--per-class", draw.per_class, "training images of each class")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  command->add_option("--test-per-class", draw.test_per_class, "Test images of each class")
+  command->add_option("--test-per-class", draw.test_per_class, "test images of each class")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  command->add_option("--size", draw.size, "Pixels, height and width")
+  command->add_option("--size", draw.size, "height and width in pixels")
       ->check(CLI::Range(16, 1024))
       ->capture_default_str();
-  command->add_option("--seed", draw.seed, "Of everything random")->capture_default_str();
+  command->add_option("--seed", draw.seed, "seed of everything random")->capture_default_str();
   add_json(*command, options->common);
   add_example(*command, "coss draw --out images --classes 10 --per-class 120");
   command->callback([options] { run_draw(*options); });

@@ -166,7 +166,7 @@ void add_eval(CLI::App& program) {
       knn.add_flag("--leave-one-out", knn_choice->leave_one_out, "grade each training image by all others");
   for (CLI::Option* other : add_test_images(knn, knn_options->data)) leave_one_out->excludes(other);
   knn.add_option("--k", knn_choice->k, "neighbors; several at once")->capture_default_str();
-  knn.add_option("--temperature", knn_choice->temperature, "of the votes exp(cosine / T)")
+  knn.add_option("--temperature", knn_choice->temperature, "temperature T of the votes exp(cosine / T)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_example(knn,
@@ -194,7 +194,7 @@ void add_eval(CLI::App& program) {
   linear.add_option("--penalties", probe->penalties, "lbfgs: values tried, 1e-6 to 1e5")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  linear.add_option("--seed", probe->seed, "of order, initial values and validation split")->capture_default_str();
+  linear.add_option("--seed", probe->seed, "seed of order, initial values and validation split")->capture_default_str();
   add_example(linear,
               "coss eval linear --model resnet18 --weights runs/imagenette/student.safetensors "
               "--data imagenette --solver lbfgs");

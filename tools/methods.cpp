@@ -36,11 +36,17 @@ std::string needs_in_words(const MethodInfo& method) {
   return words.empty() ? "nothing" : words;
 }
 
+nlohmann::ordered_json default_of(const MethodOption& option) {
+  if (option.kind == OptionKind::flag) return option.value != 0;
+  if (option.value == double(int64_t(option.value))) return int64_t(option.value);
+  return option.value;
+}
+
 nlohmann::ordered_json to_json(const MethodInfo& method) {
   nlohmann::ordered_json needs, options = nlohmann::ordered_json::object();
   for (const auto& [need, wanted] : needs_of(method)) needs[need] = wanted;
   for (const MethodOption& option : method.options)
-    options[option.name] = {{"default", option.value}, {"help", option.help}};
+    options[option.name] = {{"default", default_of(option)}, {"values", values_of(option)}, {"help", option.help}};
   return {{"name", method.name},
           {"paper", method.paper},
           {"needs", needs},
@@ -66,7 +72,8 @@ void print_one(const MethodInfo& method) {
   for (const MethodOption& option : method.options) width = std::max(width, std::string_view(option.name).size());
   fmt::print("options, as method.<name> in a recipe:\n");
   for (const MethodOption& option : method.options)
-    fmt::print("  {:<{}} = {:<10g} {}\n", option.name, width, option.value, option.help);
+    fmt::print("  {:<{}} = {:<7} {} ({})\n", option.name, width, default_of(option).dump(), option.help,
+               values_of(option));
 }
 
 void list_methods(const MethodsOptions& options) {
@@ -87,8 +94,8 @@ void list_methods(const MethodsOptions& options) {
 
 void add_methods(CLI::App& program) {
   auto options = std::make_shared<MethodsOptions>();
-  CLI::App* command = program.add_subcommand("methods", "List the methods of training: what each needs, its options");
-  command->add_option("name", options->name, "Only this method, with its options");
+  CLI::App* command = program.add_subcommand("methods", "list the methods of training: what each needs, its options");
+  command->add_option("name", options->name, "only this method, with its options");
   add_json(*command, options->common);
   add_example(*command, "coss methods coss");
   command->callback([options] { list_methods(*options); });

@@ -47,7 +47,7 @@ void list_models(const CommonOptions& options) {
 
 void add_models(CLI::App& program) {
   auto options = std::make_shared<CommonOptions>();
-  CLI::App* command = program.add_subcommand("models", "List the networks: parameters, cost, memory, feature width");
+  CLI::App* command = program.add_subcommand("models", "list the networks: parameters, cost, memory, feature width");
   add_json(*command, *options);
   add_example(*command, "coss models --json");
   command->callback([options] { list_models(*options); });

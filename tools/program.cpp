@@ -14,28 +14,28 @@
 namespace coss {
 
 void add_json(CLI::App& command, CommonOptions& options) {
-  command.add_flag("--json", options.json, "Print one JSON object on stdout and nothing else there");
+  command.add_flag("--json", options.json, "print one JSON object on stdout and nothing else there");
 }
 
 void add_force(CLI::App& command, bool& force) {
-  command.add_flag("--force", force, "Replace an output that exists; an input or a run is never replaced");
+  command.add_flag("--force", force, "replace an output that exists; an input or a run is never replaced");
 }
 
 void add_common(CLI::App& command, CommonOptions& options) {
   command
       .add_option("--dtype", options.dtype,
-                  options.trains ? "Compute in fp32, bf16 or fp16; auto: the one that trains fastest"
-                                 : "Compute in fp32, bf16 or fp16; auto: fp32, for equal results everywhere")
+                  options.trains ? "compute in fp32, bf16 or fp16; auto: the one that trains fastest"
+                                 : "compute in fp32, bf16 or fp16; auto: fp32, for equal results everywhere")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
-  command.add_flag("--tf32", options.tf32, "On a GPU: fp32 products may round their inputs to TF32");
-  command.add_option("--device", options.device, "Where to compute: auto takes a GPU if one can be used")
+  command.add_flag("--tf32", options.tf32, "on a GPU: fp32 products may round their inputs to TF32");
+  command.add_option("--device", options.device, "where to compute: auto takes a GPU if one can be used")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  command.add_option("--threads", options.threads, "Threads; 0: one per core")
+  command.add_option("--threads", options.threads, "threads; 0: one per core")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_option("--batch", options.batch, "Images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--batch", options.batch, "images at a time")->check(CLI::PositiveNumber)->capture_default_str();
   add_json(command, options);
 }
 
@@ -54,7 +54,8 @@ namespace {
 constexpr int kUsageError = 2;
 
 void build(CLI::App& program) {
-  program.set_version_flag("--version", "coss " COSS_VERSION);
+  program.set_help_flag("-h,--help", "print this help and end");  // the commands inherit it
+  program.set_version_flag("--version", "coss " COSS_VERSION, "print the version and end");
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   add_train(program);

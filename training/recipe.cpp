@@ -33,6 +33,7 @@ struct Key {
   std::string name;
   Target target;
   const char* help;
+  const MethodOption* option = nullptr;  // of a key under `method.`: its type and bounds
 };
 
 // "moco_v1 | moco_v2 | ..."
@@ -49,77 +50,77 @@ const char* augmentation_help() {
 // Config holds.
 std::vector<Key> keys(Config& c) {
   std::vector<Key> table{
-      {"seed", &c.seed, "of everything random: initial values, order, augmentation, neighbors"},
-      {"device", &c.device, "auto (a GPU if one can be used) | cpu | cuda"},
+      {"seed", &c.seed, "seed of everything random: initial values, order, augmentation, neighbors"},
+      {"device", &c.device, "where to compute: auto (a GPU if one can be used) | cpu | cuda"},
       {"dtype", &c.dtype,
-       "of activations and weights: auto (the one that trains fastest) | fp32 | bf16 | fp16 (on a GPU)"},
+       "dtype of activations and weights: auto (the one that trains fastest) | fp32 | bf16 | fp16 (on a GPU)"},
       {"tf32", &c.tf32, "on a GPU: fp32 products may round their inputs to TF32"},
-      {"threads", &c.threads, "of the CPU kernels; 0: one per core"},
+      {"threads", &c.threads, "threads of the CPU kernels; 0: one per core"},
 
-      {"data.path", &c.data.path, "CIFAR binaries, a folder of images or of class folders, or a list file"},
+      {"data.path", &c.data.path, "images: CIFAR binaries, a folder of images or of class folders, or a list file"},
       {"data.test", &c.data.test,
-       "test images for knn, if data.path is not split by itself: another folder or list file"},
-      {"data.split", &c.data.split, "in place of data.test: hold out this share of each class, as 0.2; 0: none"},
-      {"data.split_seed", &c.data.split_seed, "which images data.split holds out"},
-      {"data.image_size", &c.data.image_size, "pixels, height and width"},
+       "test images for kNN, if data.path is not split by itself: another folder or list file"},
+      {"data.split", &c.data.split, "share of each class that is held out as test images, in place of data.test, as 0.2; 0: none"},
+      {"data.split_seed", &c.data.split_seed, "seed that chooses the images that data.split holds out"},
+      {"data.image_size", &c.data.image_size, "height and width of the images of a batch, in pixels"},
       {"data.augmentation", &c.data.augmentation, augmentation_help()},
       {"data.views", &c.data.views,
-       "of each image, for methods that take several: [{\"augmentation\": ..., \"image_size\": ..., \"count\": 1}, "
+       "views of each image, for methods that take several: [{\"augmentation\": ..., \"image_size\": ..., \"count\": 1}, "
        "...]; "
        "empty: all as data.augmentation and data.image_size"},
       {"data.workers", &c.data.workers, "threads that decode images"},
       {"data.mean", &c.data.normalization.mean,
-       "of red, green and blue, subtracted from pixels in [0, 1]; unless given, as student.weights want"},
+       "mean of red, green and blue of pixels in [0, 1]; unless given, as student.weights want"},
       {"data.stddev", &c.data.normalization.stddev,
-       "of red, green and blue, divides after that; unless given, as student.weights want"},
+       "standard deviation of red, green and blue; unless given, as student.weights want"},
 
-      {"teacher.model", &c.teacher.model, "see `coss models`; empty where the method has no teacher"},
+      {"teacher.model", &c.teacher.model, "network of the teacher, see `coss models`; empty where the method has no teacher"},
       {"teacher.weights", &c.teacher.weights, "checkpoint of the teacher"},
       {"teacher.from", &c.teacher.from, "layout of teacher.weights: auto, or one of `coss convert --help`"},
-      {"student.model", &c.student.model, "see `coss models`"},
-      {"student.weights", &c.student.weights, "checkpoint to start from; empty: random initial values"},
+      {"student.model", &c.student.model, "network of the student, see `coss models`"},
+      {"student.weights", &c.student.weights, "checkpoint that the student starts from; empty: random initial values"},
       {"student.from", &c.student.from, "layout of student.weights, as teacher.from"},
-      {"student.classes", &c.student.classes, "of its classifier; 0: those of the data if the method needs labels"},
+      {"student.classes", &c.student.classes, "classes of the student's classifier; 0: those of the data if the method needs labels"},
 
-      {"method.name", &c.method.name, "see `coss methods`; it brings the options that follow"},
+      {"method.name", &c.method.name, "method, see `coss methods`; it brings the options that follow"},
 
-      {"neighbors.file", &c.neighbors.file, ".npy of `coss mine`; empty: mined with the teacher first"},
+      {"neighbors.file", &c.neighbors.file, "file that `coss mine` wrote; empty: neighbors are mined with the teacher first"},
       {"neighbors.nearest", &c.neighbors.nearest, "neighbors that join each anchor; 0: none"},
-      {"neighbors.pool", &c.neighbors.pool, "they are drawn from this many nearest"},
-      {"neighbors.unique", &c.neighbors.unique, "no image twice in a batch: others take the place"},
+      {"neighbors.pool", &c.neighbors.pool, "nearest images from which the neighbors are drawn"},
+      {"neighbors.unique", &c.neighbors.unique, "no image comes twice in a batch: others take its place"},
 
-      {"train.batch", &c.train.batch, "images per step, anchors and neighbors together"},
-      {"train.epochs", &c.train.epochs, "passes over the data, as anchors"},
-      {"train.max_steps", &c.train.max_steps, "stop after this many steps; 0: after train.epochs"},
+      {"train.batch", &c.train.batch, "images of a step, anchors and neighbors together"},
+      {"train.epochs", &c.train.epochs, "passes over the data, with each image as an anchor"},
+      {"train.max_steps", &c.train.max_steps, "steps after which the run ends; 0: it ends after train.epochs"},
       {"train.accumulate", &c.train.accumulate, "parts into which a step's batch is split to save memory"},
       {"train.clip_norm", &c.train.clip_norm, "largest norm of the gradient; 0: no limit"},
-      {"train.ema_decay", &c.train.ema_decay, "of the moving average of the parameters; 0: none"},
+      {"train.ema_decay", &c.train.ema_decay, "decay of the moving average of the parameters; 0: no average"},
 
-      {"optimizer.name", &c.optimizer.name, "sgd | adamw | lars"},
-      {"optimizer.weight_decay", &c.optimizer.weight_decay, "of convolution and linear weights"},
-      {"optimizer.decay_rest", &c.optimizer.decay_rest, "norm parameters and biases decay too"},
-      {"optimizer.momentum", &c.optimizer.momentum, "sgd, lars"},
-      {"optimizer.nesterov", &c.optimizer.nesterov, "sgd"},
-      {"optimizer.beta1", &c.optimizer.beta1, "adamw"},
-      {"optimizer.beta2", &c.optimizer.beta2, "adamw"},
-      {"optimizer.eps", &c.optimizer.eps, "adamw"},
-      {"optimizer.trust", &c.optimizer.trust, "lars"},
+      {"optimizer.name", &c.optimizer.name, "optimizer: sgd | adamw | lars"},
+      {"optimizer.weight_decay", &c.optimizer.weight_decay, "weight decay of convolution and linear weights"},
+      {"optimizer.decay_rest", &c.optimizer.decay_rest, "weight decay counts for norm parameters and biases too"},
+      {"optimizer.momentum", &c.optimizer.momentum, "momentum of sgd and lars"},
+      {"optimizer.nesterov", &c.optimizer.nesterov, "Nesterov's momentum for sgd"},
+      {"optimizer.beta1", &c.optimizer.beta1, "decay of the gradient's average in adamw"},
+      {"optimizer.beta2", &c.optimizer.beta2, "decay of the squared gradient's average in adamw"},
+      {"optimizer.eps", &c.optimizer.eps, "what adamw adds to the divisor"},
+      {"optimizer.trust", &c.optimizer.trust, "trust coefficient of lars"},
 
-      {"schedule.name", &c.schedule.name, "constant | step | cosine"},
-      {"schedule.learning_rate", &c.schedule.base, "the full learning rate"},
-      {"schedule.final", &c.schedule.final, "cosine: learning rate at the end"},
-      {"schedule.per_epoch", &c.schedule.per_epoch, "the rate changes between epochs only, else at every step"},
+      {"schedule.name", &c.schedule.name, "schedule of the learning rate: constant | step | cosine"},
+      {"schedule.learning_rate", &c.schedule.base, "full learning rate"},
+      {"schedule.final", &c.schedule.final, "learning rate at the end of cosine"},
+      {"schedule.per_epoch", &c.schedule.per_epoch, "the learning rate changes between epochs only, else at every step"},
       {"schedule.warmup_epochs", &c.schedule.warmup_epochs, "length of the linear warm-up; may be a fraction"},
-      {"schedule.warmup_start", &c.schedule.warmup_start, "learning rate at its start"},
-      {"schedule.hold_epochs", &c.schedule.hold_epochs, "cosine: epochs at the full rate before the curve is followed"},
-      {"schedule.milestones", &c.schedule.milestones, "step: epochs at which the rate is multiplied"},
-      {"schedule.factor", &c.schedule.factor, "step: by this"},
+      {"schedule.warmup_start", &c.schedule.warmup_start, "learning rate at the start of the warm-up"},
+      {"schedule.hold_epochs", &c.schedule.hold_epochs, "epochs of cosine at the full rate, before the curve begins"},
+      {"schedule.milestones", &c.schedule.milestones, "epochs at which step multiplies the learning rate"},
+      {"schedule.factor", &c.schedule.factor, "factor by which step multiplies the learning rate"},
 
-      {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: only at the end"},
-      {"checkpoint.keep", &c.checkpoint.keep, "the newest this many; 0: all"},
+      {"checkpoint.every_steps", &c.checkpoint.every_steps, "steps between two checkpoints; 0: one at the end"},
+      {"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints that are kept; 0: all"},
       {"log.every_steps", &c.log.every_steps, "steps between two lines of the log"},
-      {"knn.every_epochs", &c.knn.every_epochs, "kNN check of the student's features; 0: off"},
-      {"knn.every_steps", &c.knn.every_steps, "the same, counted in steps; 0: off"},
+      {"knn.every_epochs", &c.knn.every_epochs, "epochs between two kNN checks of the student's features; 0: off"},
+      {"knn.every_steps", &c.knn.every_steps, "steps between two kNN checks; 0: off"},
       {"knn.k", &c.knn.k, "neighbors that vote in the check"},
   };
   if (!is_method(c.method.name)) return table;
@@ -127,7 +128,7 @@ std::vector<Key> keys(Config& c) {
   std::vector<Key> options;
   for (const MethodOption& option : find_method(c.method.name).options)
     options.push_back({std::string("method.") + option.name,
-                       &c.method.values.try_emplace(option.name, option.value).first->second, option.help});
+                       &c.method.values.try_emplace(option.name, option.value).first->second, option.help, &option});
   table.insert(name + 1, options.begin(), options.end());
   return table;
 }
@@ -188,6 +189,13 @@ const char* wanted(const Target& target) {
       },
       target);
 }
+
+Json json_of(const Key& key) {
+  if (key.option && key.option->kind == OptionKind::flag) return *std::get<double*>(key.target) != 0;
+  return json_of(key.target);
+}
+
+std::string wanted(const Key& key) { return key.option ? values_of(*key.option) : wanted(key.target); }
 
 bool is_list(const Target& target) {
   return std::holds_alternative<Triple*>(target) || std::holds_alternative<std::vector<double>*>(target) ||
@@ -264,6 +272,15 @@ bool read(const Json& json, const Target& target) {
       target);
 }
 
+bool read(const Json& json, const Key& key) {
+  if (!key.option) return read(json, key.target);
+  const bool flag = key.option->kind == OptionKind::flag && json.is_boolean();  // else 0 or 1
+  if (!flag && !json.is_number()) return false;
+  const double value = flag ? double(json.get<bool>()) : json.get<double>();
+  if (key.option->takes(value)) *std::get<double*>(key.target) = value;
+  return key.option->takes(value);
+}
+
 // --- a whole recipe ----------------------------------------------------------------------------------------------
 
 // Applies values to keys and collects what is wrong with them.
@@ -319,10 +336,10 @@ class Reader {
     const Key* key = find(name);
     if (!key) {
       unknown(name);
-    } else if (!read(value, key->target)) {
+    } else if (!read(value, *key)) {
       std::string shown = value.dump(-1, ' ', false, Json::error_handler_t::replace);
       if (shown.size() > 60) shown = shown.substr(0, 57) + "...";
-      complaints.push_back(fmt::format("{} must be {}, found {}", name, wanted(key->target), shown));
+      complaints.push_back(fmt::format("{} must be {}, found {}", name, wanted(*key), shown));
     } else {
       set_.insert(name);
     }
@@ -439,7 +456,7 @@ std::string to_json(const Config& config) {
     } else if (!first) {
       text += ",";
     }
-    const std::string value = json_of(key.target).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string value = json_of(key).dump(-1, ' ', false, Json::error_handler_t::replace);
     text += fmt::format("\n{}\"{}\": {}", prefix.empty() ? "  " : "    ", prefix.empty() ? name : name.substr(dot + 1),
                         value);
   }
@@ -450,17 +467,17 @@ std::string config_help() {
   Config defaults;
   std::string text = "Keys of a recipe, with their defaults:\n";
   for (const Key& key : keys(defaults))
-    text += fmt::format("  {:<42} {}\n", fmt::format("{} = {}", key.name, json_of(key.target).dump()), key.help);
+    text += fmt::format("  {:<42} {}\n", fmt::format("{} = {}", key.name, json_of(key).dump()), key.help);
   return text;
 }
 
 std::vector<std::string> differences(const Config& before, const Config& after) {
   Config a = before, b = after;
   std::map<std::string, Json> was;
-  for (const Key& key : keys(a)) was[key.name] = json_of(key.target);
+  for (const Key& key : keys(a)) was[key.name] = json_of(key);
   std::vector<std::string> changed;
   for (const Key& key : keys(b)) {
-    const Json is = json_of(key.target);
+    const Json is = json_of(key);
     const auto old = was.find(key.name);
     if (is_harmless(key.name) || (old != was.end() && old->second == is)) continue;
     changed.push_back(fmt::format("{}: {} -> {}", key.name, old == was.end() ? "none" : old->second.dump(), is.dump()));

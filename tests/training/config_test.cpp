@@ -168,6 +168,34 @@ TEST(Config, NamesTheKeyThatAnOldSpellingBecame) {
   EXPECT_TRUE(contains(complaint(R"({"neighbours": {"nearest": 3}})", {}), "did you mean 'neighbors'"));
 }
 
+// An option of a method has a type and bounds, and all that are wrong are said at once.
+TEST(Config, OptionsOfAMethodHaveTypes) {
+  const std::string crd = R"({"data": {"path": "images"}, "teacher": {"model": "resnet56_cifar", "weights": "t.pth"},
+                              "student": {"model": "resnet20_cifar"}, "method": {"name": "crd"}})";
+  for (const char* yes : {"method.relaxed=true", "method.relaxed=1"}) {
+    const Config config = parse_config(crd, "recipe.json", {yes});
+    EXPECT_EQ(config.method["relaxed"], 1);
+    EXPECT_TRUE(contains(to_json(config), "\"relaxed\": true"));
+    EXPECT_TRUE(differences(config, parse_config(to_json(config), "config.json", {})).empty());
+  }
+  EXPECT_EQ(parse_config(crd, "recipe.json", {"method.relaxed=false"}).method["relaxed"], 0);
+  const std::string wrong = complaint(crd, {"method.relaxed=2", "method.dim=0", "method.negatives=2.5",
+                                            "method.temperature=0", "method.momentum=1", "method.weight=-1"});
+  for (const char* sentence :
+       {"method.relaxed must be true or false, found 2", "method.dim must be a whole number of at least 1, found 0",
+        "method.negatives must be a whole number of at least 1, found 2.5",
+        "method.temperature must be a number above 0, found 0",
+        "method.momentum must be a number of at least 0 and below 1, found 1",
+        "method.weight must be a number of at least 0, found -1"})
+    EXPECT_TRUE(contains(wrong, sentence)) << sentence << "\n" << wrong;
+}
+
+// The defaults are values that the options take.
+TEST(Config, DefaultsOfOptionsAreWithinTheirBounds) {
+  for (const MethodInfo& method : methods())
+    for (const MethodOption& option : method.options) EXPECT_TRUE(option.takes(option.value)) << option.name;
+}
+
 // Every recipe that is handed out must be readable; paths that the user has to give are given here.
 TEST(Config, ReadsEveryRecipe) {
   int count = 0;

@@ -127,13 +127,13 @@ void add_bench_losses(CLI::App& bench) {
   };
   command.add_option("--methods", options->methods, "only these, with commas between")->delimiter(',');
   size("--batch", options->common.batch, "rows");
-  size("--width", options->sizes.width, "of features");
-  size("--classes", options->sizes.classes, "of logits");
+  size("--width", options->sizes.width, "width of the features");
+  size("--classes", options->sizes.classes, "classes of the logits");
   size("--map", options->sizes.map, "height and width of feature maps");
-  size("--channels", options->sizes.channels, "of feature maps");
+  size("--channels", options->sizes.channels, "channels of the feature maps");
   size("--queue", options->sizes.queue, "rows of a queue");
-  size("--queue-width", options->sizes.queue_width, "of embeddings in queues and memory banks");
-  size("--negatives", options->sizes.negatives, "of CRD");
+  size("--queue-width", options->sizes.queue_width, "width of the embeddings in queues and memory banks");
+  size("--negatives", options->sizes.negatives, "negatives that CRD draws for each image");
   size("--bank", options->sizes.bank, "rows of CRD's memory banks");
   size("--steps", options->steps, "timed calls; the median counts");
   command.add_option("--device", options->common.device, "where to compute: auto takes a GPU if one can be used")
