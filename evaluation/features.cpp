@@ -5,8 +5,8 @@
 
 #include "data/loader.h"
 #include "engine/finite.h"
-#include "formats/npy.h"
 #include "evaluation/signals.h"
+#include "formats/npy.h"
 
 namespace coss {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "engine/finite.h"
 #include "engine/kernels.h"
-#include "formats/npy.h"
 #include "evaluation/signals.h"
+#include "formats/npy.h"
 
 namespace coss {
 namespace {

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "engine/check.h"
-#include "formats/weights.h"
 #include "evaluation/loaded_network.h"
+#include "formats/weights.h"
 
 namespace coss {
 namespace {

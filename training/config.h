@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "engine/kernel_params.h"
+#include "losses/method.h"
 #include "training/optimizer.h"
 #include "training/schedule.h"
-#include "losses/method.h"
 
 namespace coss {
 

@@ -60,12 +60,14 @@ std::vector<Key> keys(Config& c) {
       {"data.path", &c.data.path, "images: CIFAR binaries, a folder of images or of class folders, or a list file"},
       {"data.test", &c.data.test,
        "test images for kNN, if data.path is not split by itself: another folder or list file"},
-      {"data.split", &c.data.split, "share of each class that is held out as test images, in place of data.test, as 0.2; 0: none"},
+      {"data.split", &c.data.split,
+       "share of each class that is held out as test images, in place of data.test, as 0.2; 0: none"},
       {"data.split_seed", &c.data.split_seed, "seed that chooses the images that data.split holds out"},
       {"data.image_size", &c.data.image_size, "height and width of the images of a batch, in pixels"},
       {"data.augmentation", &c.data.augmentation, augmentation_help()},
       {"data.views", &c.data.views,
-       "views of each image, for methods that take several: [{\"augmentation\": ..., \"image_size\": ..., \"count\": 1}, "
+       "views of each image, for methods that take several: [{\"augmentation\": ..., \"image_size\": ..., \"count\": "
+       "1}, "
        "...]; "
        "empty: all as data.augmentation and data.image_size"},
       {"data.workers", &c.data.workers, "threads that decode images"},
@@ -74,17 +76,20 @@ std::vector<Key> keys(Config& c) {
       {"data.stddev", &c.data.normalization.stddev,
        "standard deviation of red, green and blue; unless given, as student.weights want"},
 
-      {"teacher.model", &c.teacher.model, "network of the teacher, see `coss models`; empty where the method has no teacher"},
+      {"teacher.model", &c.teacher.model,
+       "network of the teacher, see `coss models`; empty where the method has no teacher"},
       {"teacher.weights", &c.teacher.weights, "checkpoint of the teacher"},
       {"teacher.from", &c.teacher.from, "layout of teacher.weights: auto, or one of `coss convert --help`"},
       {"student.model", &c.student.model, "network of the student, see `coss models`"},
       {"student.weights", &c.student.weights, "checkpoint that the student starts from; empty: random initial values"},
       {"student.from", &c.student.from, "layout of student.weights, as teacher.from"},
-      {"student.classes", &c.student.classes, "classes of the student's classifier; 0: those of the data if the method needs labels"},
+      {"student.classes", &c.student.classes,
+       "classes of the student's classifier; 0: those of the data if the method needs labels"},
 
       {"method.name", &c.method.name, "method, see `coss methods`; it brings the options that follow"},
 
-      {"neighbors.file", &c.neighbors.file, "file that `coss mine` wrote; empty: neighbors are mined with the teacher first"},
+      {"neighbors.file", &c.neighbors.file,
+       "file that `coss mine` wrote; empty: neighbors are mined with the teacher first"},
       {"neighbors.nearest", &c.neighbors.nearest, "neighbors that join each anchor; 0: none"},
       {"neighbors.pool", &c.neighbors.pool, "nearest images from which the neighbors are drawn"},
       {"neighbors.unique", &c.neighbors.unique, "no image comes twice in a batch: others take its place"},
@@ -109,7 +114,8 @@ std::vector<Key> keys(Config& c) {
       {"schedule.name", &c.schedule.name, "schedule of the learning rate: constant | step | cosine"},
       {"schedule.learning_rate", &c.schedule.base, "full learning rate"},
       {"schedule.final", &c.schedule.final, "learning rate at the end of cosine"},
-      {"schedule.per_epoch", &c.schedule.per_epoch, "the learning rate changes between epochs only, else at every step"},
+      {"schedule.per_epoch", &c.schedule.per_epoch,
+       "the learning rate changes between epochs only, else at every step"},
       {"schedule.warmup_epochs", &c.schedule.warmup_epochs, "length of the linear warm-up; may be a fraction"},
       {"schedule.warmup_start", &c.schedule.warmup_start, "learning rate at the start of the warm-up"},
       {"schedule.hold_epochs", &c.schedule.hold_epochs, "epochs of cosine at the full rate, before the curve begins"},

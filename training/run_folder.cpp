@@ -16,9 +16,9 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "evaluation/neighbors.h"
 #include "formats/atomic_file.h"
 #include "formats/event_file.h"
-#include "evaluation/neighbors.h"
 #include "training/new_folder.h"
 #include "training/recipe.h"
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "data/loader.h"
+#include "losses/method.h"
 #include "training/ema.h"
 #include "training/optimizer.h"
-#include "losses/method.h"
 
 namespace coss {
 

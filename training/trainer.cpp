@@ -7,11 +7,11 @@
 #include <cmath>
 #include <filesystem>
 
-#include "formats/npy.h"
-#include "formats/weights.h"
 #include "evaluation/knn.h"
 #include "evaluation/neighbors.h"
 #include "evaluation/signals.h"
+#include "formats/npy.h"
+#include "formats/weights.h"
 #include "training/trainer_state.h"
 
 namespace coss {
@@ -240,9 +240,9 @@ void Trainer::make_sampler(const std::string& neighbors) {
                       ? fmt::format(" --split {} --split-seed {}", config_.data.split, config_.data.split_seed)
                       : ""));
   const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
-  sampler_ = std::make_unique<NeighborSampler>(
-      std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]), train_set_->size(),
-      micro_batch / (1 + nearest), nearest, config_.neighbors.pool, config_.seed, config_.neighbors.unique);
+  sampler_ = std::make_unique<NeighborSampler>(std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]),
+                                               train_set_->size(), micro_batch / (1 + nearest), nearest,
+                                               config_.neighbors.pool, config_.seed, config_.neighbors.unique);
 }
 
 FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> log) const {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "data/loader.h"
-#include "training/config.h"
 #include "evaluation/features.h"
-#include "training/health.h"
 #include "evaluation/loaded_network.h"
+#include "training/config.h"
+#include "training/health.h"
 #include "training/progress.h"
 #include "training/run_folder.h"
 #include "training/step.h"
