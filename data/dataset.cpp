@@ -65,9 +65,10 @@ bool has_test_images(const DataSource& source) {
   return !source.test.empty() || source.held_out > 0 || own_split(source.path);
 }
 
-std::unique_ptr<Dataset> open_dataset(const DataSource& source, Split split) {
+TrainAndTest open_both(const DataSource& source) {
   COSS_ASSERT(source.test.empty() || source.held_out == 0);
-  if (source.test.empty() && source.held_out == 0) return open_dataset(source.path, split);
+  if (source.test.empty() && source.held_out == 0)
+    return {open_dataset(source.path, Split::train), open_dataset(source.path, Split::test)};
   if (const auto own = own_split(source.path))
     throw Error(source.path + " has test images of its own (" + own->train + " and " + own->test + "): leave out " +
                 (source.test.empty() ? "--split or data.split" : "--test or data.test"));
@@ -80,6 +81,12 @@ std::unique_ptr<Dataset> open_dataset(const DataSource& source, Split split) {
     both.test = open_test_images(source.test, source.path, *both.train);
   }
   check_apart(*both.train, *both.test);
+  return both;
+}
+
+std::unique_ptr<Dataset> open_dataset(const DataSource& source, Split split) {
+  if (source.test.empty() && source.held_out == 0) return open_dataset(source.path, split);
+  TrainAndTest both = open_both(source);
   return std::move(split == Split::train ? both.train : both.test);
 }
 

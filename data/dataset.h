@@ -58,8 +58,14 @@ struct DataSource {
   uint64_t seed = 0;      // which images these are
 };
 bool has_test_images(const DataSource& source);
+struct TrainAndTest {
+  std::unique_ptr<Dataset> train, test;
+};
+// Both parts, each read once.
 // Throws Error where the data has a split of its own and another one is asked for, where labels of the two parts do not
 // mean the same, and where an image is in both.
+TrainAndTest open_both(const DataSource& source);
+// One of them.
 std::unique_ptr<Dataset> open_dataset(const DataSource& source, Split split);
 
 }  // namespace coss

@@ -34,10 +34,6 @@ class Subset : public Dataset {
   std::vector<int64_t> images_;
 };
 
-struct TrainAndTest {
-  std::unique_ptr<Dataset> train, test;
-};
-
 // Holds out the share of each class, rounded, as test images: at least one where a class has two images or more, and
 // never all of them. Images without labels are one class. The draw is keyed by the seed and the name of the class (the
 // label where it is a number), so that another class changes nothing.

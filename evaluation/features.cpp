@@ -11,13 +11,13 @@
 namespace coss {
 namespace {
 
-void check_finite(const float* row, int64_t width, bool logits, const std::string& image) {
+void check_finite(const float* row, int64_t width, bool logits, const Dataset& dataset, int64_t image) {
   const NotFinite bad = not_finite(row, width);
   COSS_CHECK(bad.count == 0,
              fmt::format("{}: {} of the {} {} that the network gives for it are not finite (NaN or infinity). Usually "
                          "the weights are damaged or of another network, the mean and standard deviation of the images "
                          "are wrong, or fp16 overflows: check --weights, --mean and --std, or use fp32",
-                         image, bad.count, width, logits ? "logits" : "features"));
+                         dataset.name(image), bad.count, width, logits ? "logits" : "features"));
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
     piece.width = out.shape().back();
     for (int64_t i = 0; i < n; ++i) {
       if (!batch->valid[size_t(i)]) continue;
-      check_finite(rows.data() + i * piece.width, piece.width, options.logits, dataset.name(batch->indices[size_t(i)]));
+      check_finite(rows.data() + i * piece.width, piece.width, options.logits, dataset, batch->indices[size_t(i)]);
       piece.values.insert(piece.values.end(), rows.begin() + i * piece.width, rows.begin() + (i + 1) * piece.width);
       piece.labels.push_back(batch->labels[size_t(i)]);
       piece.indices.push_back(batch->indices[size_t(i)]);

@@ -48,13 +48,8 @@ void run_classify(const EvaluationOptions& options) {
         fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
 }
 
-// What is graded by what. `test` is null for leave-one-out.
-struct GradedData {
-  std::unique_ptr<Dataset> train, test;
-};
-
-// One line on what was taken as what.
-std::string line_of(const GradedData& data, const DataSource& source) {
+// One line on what was taken as what; there are no test images for leave-one-out.
+std::string line_of(const TrainAndTest& data, const DataSource& source) {
   const int64_t train = data.train->size();
   if (!data.test) return fmt::format("{} images of {}, each graded by all others (leave-one-out)", train, source.path);
   const std::string both = fmt::format("{} training and {} test images", train, data.test->size());
@@ -65,18 +60,18 @@ std::string line_of(const GradedData& data, const DataSource& source) {
   return fmt::format("{}: {} and {}{}", both, source.path, source.test, own ? ", its " + own->test : "");
 }
 
-GradedData open_graded(const DataSource& source, bool leave_one_out, const std::string& ways_out) {
-  GradedData data;
-  data.train = open_dataset(source, Split::train);
+TrainAndTest open_graded(const DataSource& source, bool leave_one_out, const std::string& ways_out) {
+  TrainAndTest data;
+  if (leave_one_out || !has_test_images(source))
+    data.train = open_dataset(source, Split::train);
+  else
+    data = open_both(source);
   COSS_CHECK(data.train->classes() > 0, source.path + " has no labels to compare with");
-  COSS_CHECK(leave_one_out || has_test_images(source),
+  COSS_CHECK(leave_one_out || data.test,
              fmt::format("{} is not split into training and test images, and training images must not grade "
                          "themselves: add {}",
                          source.path, ways_out));
-  if (leave_one_out)
-    check_unique(*data.train);
-  else
-    data.test = open_dataset(source, Split::test);
+  if (leave_one_out) check_unique(*data.train);
   fmt::print(stderr, "{}\n", line_of(data, source));
   return data;
 }
@@ -92,7 +87,7 @@ Features features_of(const EvaluationOptions& options, const LoadedNetwork& netw
 void run_knn(const EvaluationOptions& options, KnnOptions knn) {
   apply(options.common);
   knn.device = options.common.place();
-  const GradedData data =
+  const TrainAndTest data =
       open_graded(options.data, knn.leave_one_out,
                   std::string(kSplits) + " or --leave-one-out (each image is graded by all others)");
   const auto network = options.network(Classifier::optional);
@@ -119,7 +114,7 @@ void run_knn(const EvaluationOptions& options, KnnOptions knn) {
 void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
   apply(options.common);
   probe.device = options.common.place();
-  const GradedData data = open_graded(options.data, /*leave_one_out=*/false, kSplits);
+  const TrainAndTest data = open_graded(options.data, /*leave_one_out=*/false, kSplits);
   const auto network = options.network(Classifier::optional);
   const Features train = features_of(options, *network, *data.train, "training images");
   const Features test = features_of(options, *network, *data.test, "test images");

@@ -36,18 +36,23 @@ Trainer::Trainer(const Config& config, Device device)
     : config_(config), device_(device), dtype_(parse_dtype(config.dtype)) {
   const DataConfig& data = config.data;
   const DataSource source{data.path, data.test, data.split, data.split_seed};
-  train_set_ = open_dataset(source, Split::train);
   const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
+  if (checks_knn && has_test_images(source)) {
+    TrainAndTest both = open_both(source);
+    train_set_ = std::move(both.train);
+    test_set_ = std::move(both.test);
+  } else {
+    train_set_ = open_dataset(source, Split::train);
+  }
   if (checks_knn) {
     COSS_CHECK(train_set_->classes() > 0, "knn.every_epochs needs labels, and " + config.data.path +
                                               " has none: set knn.every_epochs=0 and knn.every_steps=0");
     COSS_CHECK(
-        has_test_images(source),
+        test_set_,
         config.data.path +
             " is not split into training and test images, and training images must not grade themselves: add "
             "data.test=PATH (another folder or list) or data.split=0.2 (holds out a share of each class), or set "
             "knn.every_epochs=0 and knn.every_steps=0");
-    test_set_ = open_dataset(source, Split::test);
   }
   const MethodInfo& method = find_method(config.method.name);
   const bool labeled = needs_labels(config.method);

@@ -73,8 +73,6 @@ bool as_matmul(const ConvParams& p, const Shape& w, DType dtype) {
   return dtype == DType::f32 && pointwise(p, w) && p.stride == 1 && std::min(w[0], w[3]) >= 64;
 }
 
-Tensor matrix(const Tensor& x) { return x.reshape({x.shape().rows(), x.shape().back()}); }
-
 // y = act(sum + residual); y may be `sum`.
 template <class Sum, class T>
 void add_and_activate(Activation activation, const Tensor& sum, const Tensor& residual, Tensor& y) {
@@ -182,8 +180,8 @@ void conv2d_dgrad(Context& ctx, const ConvParams& p, const Tensor& w, const Tens
     });
   }
   if (as_matmul(p, w.shape(), dy.dtype())) {
-    Tensor result = matrix(dx);
-    return matmul(ctx, {}, matrix(dy), w.reshape({w.shape()[0], w.shape()[3]}), Tensor(), result);
+    Tensor result = as_matrix(dx);
+    return matmul(ctx, {}, as_matrix(dy), w.reshape({w.shape()[0], w.shape()[3]}), Tensor(), result);
   }
   State& state = ctx.state<State>();
   const PlanKey key = key_of(PlanKind::conv_dgrad, p, dx.shape(), w.shape(), dy.shape(), dy.dtype(), 0);
@@ -207,7 +205,7 @@ void conv2d_dgrad(Context& ctx, const ConvParams& p, const Tensor& w, const Tens
 void conv2d_wgrad(Context& ctx, const ConvParams& p, const Tensor& x, const Tensor& dy, float beta, Tensor& dw) {
   if (as_matmul(p, dw.shape(), x.dtype()) && (beta == 0 || beta == 1)) {
     Tensor result = dw.reshape({dw.shape()[0], dw.shape()[3]});
-    return matmul(ctx, {.transpose_a = true, .beta = beta}, matrix(dy), matrix(x), Tensor(), result);
+    return matmul(ctx, {.transpose_a = true, .beta = beta}, as_matrix(dy), as_matrix(x), Tensor(), result);
   }
   if (has_depthwise_wgrad(p, dw.shape())) {
     if (!ctx.plans_only()) depthwise_wgrad(ctx, p, x, dy, beta, dw);

@@ -10,7 +10,6 @@ namespace {
 // The product in fp32, in blocks of a's rows. They are y's rows as well or, where a is transposed, b's, over which the
 // product sums.
 void wide_matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
-  const auto as_matrix = [](const Tensor& x) { return x.reshape({x.shape().rows(), x.shape().back()}); };
   const Tensor left = as_matrix(a), right = as_matrix(b);
   Tensor result = as_matrix(y);
   const int64_t rows = left.shape()[0], values = left.shape()[1] + result.shape()[1];

@@ -14,11 +14,10 @@
 namespace coss {
 namespace {
 
+using test::contains;
 using test::Outcome;
 
 Outcome run(const std::string& arguments) { return test::run_program(arguments); }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::string write_recipe(const std::string& text) {
   const std::string path = test::scratch_folder() + "/recipe.json";

@@ -15,9 +15,8 @@ namespace coss {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contains;
 using test::Outcome;
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // The tensors of a fresh network, each name behind `prefix`, its classifier under `classifier`.
 std::vector<NamedTensor> network_tensors(const std::string& model, int64_t classes, const std::string& prefix) {

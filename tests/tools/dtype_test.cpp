@@ -1,7 +1,6 @@
 // Which dtype `auto` is, and that bf16 works where oneDNN has none: DNNL_MAX_CPU_ISA makes the program think so.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -27,10 +26,7 @@ struct Dtype : testing::Test {
 
   // As on a processor without AVX-512.
   static test::Outcome run_on_avx2(const std::string& arguments) {
-    setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
-    const test::Outcome outcome = test::run_program(arguments);
-    unsetenv("DNNL_MAX_CPU_ISA");
-    return outcome;
+    return test::run_program(arguments, "env DNNL_MAX_CPU_ISA=AVX2");
   }
   std::string run_folder(const std::string& name) const { return folder + "/" + name; }
   std::string dtype_of(const std::string& name) const {

@@ -18,12 +18,11 @@ namespace coss {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contains;
 using test::Outcome;
 using test::read_file;
 using test::run_program;
 using test::write_file;
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // Every file below a folder with its bytes.
 std::map<std::string, std::string> contents(const std::string& folder) {

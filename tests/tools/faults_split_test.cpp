@@ -16,10 +16,9 @@ namespace coss {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contains;
 using test::Outcome;
 using test::run_program;
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 void expect_words(const std::string& text, const std::vector<std::string>& words) {
   for (const std::string& word : words) EXPECT_TRUE(contains(text, word)) << text << " lacks " << word;

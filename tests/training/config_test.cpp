@@ -5,11 +5,14 @@
 #include <fstream>
 
 #include "engine/check.h"
+#include "tests/support/program.h"
 #include "tests/support/support.h"
 #include "training/recipe.h"
 
 namespace coss {
 namespace {
+
+using test::contains;
 
 const char* const kRecipe = R"({
   // a comment
@@ -30,8 +33,6 @@ std::string complaint(const std::string& text, const std::vector<std::string>& o
   }
   return "";
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(Config, ReadsValuesCommentsAndDefaults) {
   const Config config = parse_config(kRecipe, "recipe.json", {});

@@ -21,13 +21,12 @@ namespace coss {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contains;
 using test::Outcome;
 using test::read_file;
 using test::run_program;
 using test::small_training;
 using test::write_file;
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;

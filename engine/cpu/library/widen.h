@@ -23,6 +23,9 @@ Tensor widened(Context& ctx, WidePart part, const Tensor& x);
 // Rounds into y.
 void narrow(Context& ctx, const Tensor& wide, Tensor& y);
 
+// All dimensions but the last as rows.
+inline Tensor as_matrix(const Tensor& x) { return x.reshape({x.shape().rows(), x.shape().back()}); }
+
 // `count` leading rows of a tensor, from row `first` on.
 inline Tensor rows_of(const Tensor& x, int64_t first, int64_t count) {
   Shape shape = x.shape();
