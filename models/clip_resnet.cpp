@@ -1,4 +1,4 @@
-// Stem of three convolutions, four stages of bottlenecks, attention pooling.
+// ClipResnet: stem of three convolutions, four stages of bottlenecks, attention pooling.
 #include <cmath>
 
 #include "layers/conv_norm.h"

@@ -1,4 +1,4 @@
-// Patch embedding, class token, positions, norm, blocks, norm of the class token, projection.
+// ClipVit: patch embedding, class token, positions, norm, blocks, norm of the class token, projection.
 #include <cmath>
 
 #include "models/classifier.h"

@@ -1,4 +1,5 @@
-// Stem, six or seven groups of MbConv blocks, a 1x1 convolution, mean over the image, dropout and linear classifier.
+// Efficientnet: stem, six or seven groups of MbConv blocks, a 1x1 convolution, mean over the image, dropout and linear
+// classifier.
 #include "models/efficientnet.h"
 
 #include <cmath>
@@ -94,7 +95,7 @@ class Efficientnet : public Network {
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "1", classifier);
   }
 
-  // Five stages, each the last output of its resolution.
+  // There are five stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override {
     Var x = (*stem_)(images, mode);
     for (auto& block : blocks_) {

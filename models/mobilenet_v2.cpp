@@ -1,4 +1,5 @@
-// Stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, dropout and linear classifier.
+// MobilenetV2: stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, dropout and linear
+// classifier.
 #include "models/mobilenet_v2.h"
 
 #include "layers/conv_norm.h"
@@ -70,7 +71,7 @@ class MobilenetV2 : public Network {
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "1", classifier);
   }
 
-  // Five stages, each the last output of its resolution.
+  // There are five stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& block : blocks_) {

@@ -1,4 +1,4 @@
-// Stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, linear classifier.
+// MobilenetV2Cifar: stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, linear classifier.
 #include "models/mobilenet_v2_cifar.h"
 
 #include "layers/conv_norm.h"
@@ -63,7 +63,7 @@ class MobilenetV2Cifar : public Network {
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "0", classifier);
   }
 
-  // Four stages, each the last output of its resolution.
+  // There are four stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& block : blocks_) {

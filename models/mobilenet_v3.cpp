@@ -1,4 +1,4 @@
-// Stem, MbConv blocks, a 1x1 convolution, mean over the image, and a classifier of two layers.
+// MobilenetV3: stem, MbConv blocks, a 1x1 convolution, mean over the image, and a classifier of two layers.
 #include "models/mobilenet_v3.h"
 
 #include <span>
@@ -66,7 +66,7 @@ class MobilenetV3 : public Network {
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "3", linear_options(hidden_width, classes));
   }
 
-  // Five stages, each the last output of its resolution.
+  // There are five stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override {
     Var x = (*stem_)(images, mode);
     for (auto& block : blocks_) {

@@ -1,4 +1,4 @@
-// Stem, three stages of basic blocks, mean over the image, linear classifier.
+// ResnetCifar: stem, three stages of basic blocks, mean over the image, linear classifier.
 #include "models/resnet_cifar.h"
 
 #include "layers/conv_norm.h"

@@ -1,4 +1,5 @@
-// Stem, three stages of blocks whose 1x1 convolutions are grouped, mean over the image, linear classifier.
+// ShufflenetV1: stem, three stages of blocks whose 1x1 convolutions are grouped, mean over the image, linear
+// classifier.
 #include "models/shufflenet_v1.h"
 
 #include "layers/conv_norm.h"

@@ -1,5 +1,5 @@
-// Stem, three stages of blocks that work on half of the channels, a 1x1 convolution, mean over the image, linear
-// classifier.
+// ShufflenetV2: stem, three stages of blocks that work on half of the channels, a 1x1 convolution, mean over the image,
+// linear classifier.
 #include "models/shufflenet_v2.h"
 
 #include <array>

@@ -11,8 +11,8 @@ LinearOptions linear_options(const BlockOptions& options, int64_t in, int64_t ou
   return linear;
 }
 
-// Shows a parameter and its gradient in another shape, without a copy. Only a parameter's gradient has its memory
-// already.
+// Shows a parameter and its gradient in another shape, without a copy. For parameters only: their gradients have memory
+// from the start.
 Var parameter_view(const Var& from, const Shape& shape) {
   Var view(from.value.reshape(shape));
   if (from.grad) view.grad = std::make_shared<Grad>(Grad{from.grad->value.reshape(shape), from.grad->is_param});

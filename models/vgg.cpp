@@ -1,4 +1,5 @@
-// Five blocks of 3x3 convolutions with pooling between the first four, mean over the image, linear classifier.
+// VggCifar: five blocks of 3x3 convolutions with pooling between the first four, mean over the image, linear
+// classifier.
 #include "models/vgg.h"
 
 #include <array>

@@ -1,4 +1,4 @@
-// Patch embedding, class token, positions, blocks, norm, linear classifier.
+// Vit: patch embedding, class token, positions, blocks, norm, linear classifier.
 #include "models/vit.h"
 
 #include "models/classifier.h"

@@ -1,4 +1,4 @@
-// Stem, three stages of pre-activation blocks, a last norm, mean over the image, linear classifier.
+// Wrn: stem, three stages of pre-activation blocks, a last norm, mean over the image, linear classifier.
 #include "models/wrn.h"
 
 #include <array>
