@@ -28,6 +28,8 @@ class Dataset {
   virtual int32_t classes() const = 0;             // 0 when there are no labels
   // What the labels 0, 1, ... stand for; empty where they are numbers of a file, or there are none.
   virtual std::vector<std::string> class_names() const { return {}; }
+  // What of the path was left out or could be misread, in words for users; empty where there is nothing to say.
+  virtual std::string notes() const { return {}; }
   virtual std::string name(int64_t index) const = 0;  // a path, or "data_batch_1.bin[17]"
   // Calls choose(height, width) once the size is known and appends the pixels of the region it returns, (h,w,3) u8 RGB,
   // to `pixels`. Returns that region. Grayscale, CMYK, palette, alpha and 16-bit images are converted. Throws
@@ -40,7 +42,7 @@ enum class Split : uint8_t { train, test };
 
 // Recognizes the kind from the path: CIFAR-10/100 binaries (a folder with data_batch_*.bin or train.bin), a folder with
 // train/ and val/ (or test/) folders of class folders, a folder of class folders, a flat folder of images (labels -1),
-// or a list file (*.txt: "path[ label]" per line, relative to the list). Throws Error that says what was looked for.
+// or a list file (data/image_list.h). Throws Error that says what was looked for.
 // Data without a split of its own is the same in both: whoever grades by the test images asks has_test_images() first.
 std::unique_ptr<Dataset> open_dataset(const std::string& path, Split split);
 
