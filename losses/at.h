@@ -3,21 +3,13 @@
 // differences, summed over stages. As in the paper's code and RepDistiller, whose weight is 1000; the paper's equation
 // has the length of the difference instead.
 #pragma once
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // The loss of one stage: student (N,H,W,C), teacher (N,H,W,D) of one compute dtype. values: {total}.
 LossTerms at_loss(const Var& student, const Tensor& teacher);
 
-class AtMethod : public StagesMethod {
- public:
-  AtMethod(const MethodOptions& options, const MethodParts& parts) : StagesMethod("attention", options, parts) {}
-
- private:
-  Var distance_of(size_t, const Var& student, const Var& teacher) override {
-    return at_loss(student, teacher.value).total;
-  }
-};
+MethodInfo at_method();
 
 }  // namespace coss

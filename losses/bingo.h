@@ -12,10 +12,7 @@
 // Three passes of the student, as released, so that batch norm sees each kind of image by itself. The official code
 // leaves the frozen teacher in train mode; here it keeps its running statistics.
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
-#include "losses/frame/queue.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -30,22 +27,6 @@ struct BingoWeights {
 LossTerms bingo_loss(float temperature, const BingoWeights& weights, const Var& anchors, const Var& neighbors,
                      const Var& mixed, const Tensor& anchor_keys, const Tensor& neighbor_keys, const Tensor& queue);
 
-class BingoMethod : public Method {
- public:
-  BingoMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total", "own", "other", "mixed"}; }
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  std::vector<StateTensor> state() override;
-
- private:
-  MethodParts parts_;
-  float temperature_;
-  double intra_updates_;
-  bool teacher_head_;
-  CutmixParams cutmix_;
-  std::unique_ptr<ProjectionHead> head_;
-  Queue queue_;
-};
+MethodInfo bingo_method();
 
 }  // namespace coss

@@ -11,9 +11,6 @@
 // label_weight 0 nobody's label is looked at and they are any other images. Both embeddings and the banks' rows are in
 // the accumulator's dtype. Each image's row moves after the loss: unit(momentum * row + (1 - momentum) * embedding).
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -35,23 +32,6 @@ struct CrdBanks {
 LossTerms crd_loss(const BankContrastParams& params, const Tensor& step, const Tensor& indices, const Tensor& labels,
                    const ClassOrder& images, const Var& student, const Var& teacher, CrdBanks& banks);
 
-class CrdMethod : public Method {
- public:
-  CrdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  std::vector<StateTensor> state() override;
-
- private:
-  BankContrastParams params_;
-  float weight_, label_weight_, momentum_;
-  int64_t dim_, images_, classes_;
-  std::vector<int32_t> labels_;
-  Network &student_, &teacher_;
-  std::unique_ptr<ProjectionHead> student_head_, teacher_head_;
-  ClassOrder order_;
-  CrdBanks banks_;
-};
+MethodInfo crd_method();
 
 }  // namespace coss

@@ -9,21 +9,6 @@ namespace coss {
 // student, teacher (N,D) of one dtype; values: {total, row, column}, the latter two unweighted.
 LossTerms dinoss_loss(const Temperatures& temperatures, float column_weight, const Var& student, const Tensor& teacher);
 
-class DinossMethod : public FeatureMethod {
- public:
-  DinossMethod(const MethodOptions& options, const MethodParts& parts)
-      : FeatureMethod(options, parts),
-        temperatures_(temperatures_of(options)),
-        column_weight_(options.real("column_weight")) {}
-  std::vector<std::string> term_names() const override { return {"total", "row", "column"}; }
-
- private:
-  LossTerms loss(const Var& student, const Tensor& teacher) const override {
-    return dinoss_loss(temperatures_, column_weight_, student, teacher);
-  }
-
-  Temperatures temperatures_;
-  float column_weight_;
-};
+MethodInfo dinoss_method();
 
 }  // namespace coss

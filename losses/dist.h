@@ -18,19 +18,6 @@ struct DistParams {
 // correlation 0 with any other.
 LossTerms dist_loss(const DistParams& params, const Var& student, const Tensor& teacher);
 
-class DistMethod : public FeatureMethod {
- public:
-  DistMethod(const MethodOptions& options, const MethodParts& parts)
-      : FeatureMethod(options, parts),
-        params_{temperatures_of(options), options.real("row_weight"), options.real("column_weight")} {}
-  std::vector<std::string> term_names() const override { return {"total", "row", "column"}; }
-
- private:
-  LossTerms loss(const Var& student, const Tensor& teacher) const override {
-    return dist_loss(params_, student, teacher);
-  }
-
-  DistParams params_;
-};
+MethodInfo dist_method();
 
 }  // namespace coss

@@ -13,17 +13,6 @@ namespace coss {
 // values: {total, target class, other classes}, the latter two unweighted, all times temperature^2.
 LossTerms dkd_loss(const DkdParams& params, const Var& student, const Tensor& teacher, const Tensor& labels);
 
-class DkdMethod : public Method {
- public:
-  DkdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total", "label", "target", "others"}; }
-
- private:
-  DkdParams loss_;
-  float cross_entropy_weight_;
-  double warmup_updates_, first_share_;  // the latter before the first update
-  Network &student_, &teacher_;
-};
+MethodInfo dkd_method();
 
 }  // namespace coss

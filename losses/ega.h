@@ -14,10 +14,6 @@
 // Without labels (label_weight 0) nothing could teach the teacher's embedding: method.embedding 0 takes the teacher's
 // features themselves as its nodes, and a linear layer of the student's to their width where that differs.
 #pragma once
-#include <memory>
-
-#include "layers/linear.h"
-#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -26,32 +22,6 @@ namespace coss {
 // latter two unweighted.
 LossTerms ega_loss(const EgaParams& params, const Var& student, const Tensor& teacher);
 
-class EgaMethod : public Method {
- public:
-  EgaMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  Params* companion() override { return embedding_ ? &params_ : nullptr; }
-  Learner learner(int64_t updates) override;
-  void learn(Learner learner) override { learner_ = learner; }
-
- private:
-  // The teacher's nodes, and the cross-entropy of its classifier where that learns.
-  struct Nodes {
-    Var nodes, label;
-  };
-  Nodes teacher_nodes(const Tensor& features, const Tensor& labels) const;
-
-  EgaParams loss_;
-  float label_weight_;
-  int64_t teacher_updates_;  // 0: at the same time as the student
-  Learner learner_ = Learner::both;
-  Network &student_, &teacher_;
-  std::unique_ptr<ProjectionHead> head_;
-  std::unique_ptr<Linear> student_classifier_;
-  Params params_;  // of the two below
-  std::unique_ptr<Linear> embedding_, classifier_;
-};
+MethodInfo ega_method();
 
 }  // namespace coss

@@ -9,11 +9,7 @@
 // stride 1, which are convolutions, and its paraphraser learns for 30 epochs before those of the student; here the
 // first method.teacher_epochs of a run are its own.
 #pragma once
-#include <memory>
-
-#include "layers/conv.h"
-#include "layers/conv_norm.h"
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -21,28 +17,6 @@ namespace coss {
 // taken whole. values: {total}.
 LossTerms ft_loss(bool whole, const Var& student, const Tensor& teacher);
 
-class FtMethod : public MapMethod {
- public:
-  FtMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  Params* companion() override { return &params_; }
-  Learner learner(int64_t updates) override {
-    return updates < teacher_updates_ ? Learner::companion : Learner::student;
-  }
-  void learn(Learner who) override { learner_ = who; }
-
- private:
-  Var distance(const Seen& seen) override;
-  Var reconstruction(const StepInputs& inputs);
-
-  bool whole_;
-  int64_t teacher_updates_;
-  Learner learner_ = Learner::student;
-  Params params_;  // of the paraphraser
-  std::vector<std::unique_ptr<Conv>> encoder_, decoder_;
-  std::vector<std::unique_ptr<ConvNorm>> translator_;
-};
+MethodInfo ft_method();
 
 }  // namespace coss

@@ -8,9 +8,7 @@
 // method.maps 0 keeps to features and logits, for teachers whose stages give no maps; where widths or numbers of
 // classes differ nothing is lost but the vertices, which need method.vertex_weight 0.
 #pragma once
-#include <memory>
-
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -19,19 +17,6 @@ LossTerms irg_loss(const Var& student, const Tensor& teacher);
 // Transformation alone: what each image's way is, student (N,D), teacher (N,E), accumulator dtype. values: {total}.
 LossTerms irg_path_loss(const Var& student, const Tensor& teacher);
 
-class IrgMethod : public MapMethod {
- public:
-  IrgMethod(const MethodOptions& options, const MethodParts& parts);
-
- private:
-  Var distance(const Seen& seen) override;
-  Var edges(const Seen& seen) const;
-
-  float vertex_weight_, edge_weight_, path_weight_;
-  bool maps_;
-};
-
-// On features and maps, or, with method.embedding, edges of embeddings and vertices of their classifiers alone.
-std::unique_ptr<Method> make_irg(const MethodOptions& options, const MethodParts& parts);
+MethodInfo irg_method();
 
 }  // namespace coss

@@ -5,29 +5,13 @@
 // over the batch. Nothing differs from that code. With method.embedding both networks get a linear embedding and a
 // classifier behind it, the teacher's trained beside the student, as EGA (BMVC 2022) compares itself with KD.
 #pragma once
-#include <memory>
-
-#include "losses/frame/embedded_pair.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // T^2 times the divergence, mean over rows: student, teacher logits (N,K) of one dtype.
 LossTerms kd_loss(float temperature, const Var& student, const Tensor& teacher);
 
-class KdMethod : public Method {
- public:
-  KdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override {
-    if (embedded_) embedded_->prepare(device, compute, seed);
-  }
-  Params* companion() override { return embedded_ ? embedded_->companion() : nullptr; }
-
- private:
-  float label_weight_, distill_weight_, temperature_;
-  Network &student_, &teacher_;
-  std::unique_ptr<EmbeddedPair> embedded_;  // null: the teacher's own classifier
-};
+MethodInfo kd_method();
 
 }  // namespace coss

@@ -1,13 +1,12 @@
 // Method: what one paper needs to train a student, apart from the optimizer, the loop and the files.
 #pragma once
 #include <functional>
-#include <limits>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "layers/params.h"
+#include "losses/options.h"
 #include "models/network.h"
 
 namespace coss {
@@ -23,8 +22,13 @@ struct StepInputs {
 struct LossTerms {
   Var total;      // (1) A, on the tape
   Tensor values;  // (T) A: the terms in the order of Method::term_names(), the total first
-  // (N,D) of both, of the first view, for the figures of health; empty where a method has none.
+  // (N,F) of both backbones, for the figures of health; empty where a method has none.
   Tensor student = {}, teacher = {};
+
+  // The same terms with these features.
+  LossTerms with_features(const Var& of_student, const Tensor& of_teacher = {}) const {
+    return {total, values, of_student.value, of_teacher};
+  }
 };
 
 // Some methods train layers on the teacher's side, with an optimizer of their own: who learns in an update.
@@ -54,19 +58,6 @@ class Method {
   virtual void learn(Learner) {}
 };
 
-// Values of a method's options by name; each has its place in the recipe under `method.`.
-class MethodOptions {
- public:
-  MethodOptions() = default;
-  explicit MethodOptions(const std::string& method);  // with the defaults of the method
-  double operator[](const char* option) const;        // COSS_ASSERTs that the method has it
-  int64_t whole(const char* option) const { return int64_t((*this)[option]); }
-  float real(const char* option) const { return float((*this)[option]); }
-
-  std::string name;
-  std::map<std::string, double> values;
-};
-
 // What a method is built from; all of it outlives the method.
 struct MethodParts {
   Scope scope;  // for its heads; the student's parameters are registered under scope / "student"
@@ -87,20 +78,8 @@ struct MethodParts {
   int64_t image_size = 0;  // of the first view
 };
 
-enum class OptionKind : uint8_t { number, whole, flag };  // a flag is 0 or 1 in MethodOptions
-
-struct MethodOption {
-  const char* name;
-  double value;  // the default
-  const char* help;
-  OptionKind kind = OptionKind::number;
-  double least = 0, most = std::numeric_limits<double>::max();
-  bool least_excluded = false, most_excluded = false;
-
-  bool takes(double number) const;  // a whole number where it must be one, and within the bounds
-};
-// "true or false", "a whole number of at least 1", "a number above 0 and at most 1"
-std::string values_of(const MethodOption& option);
+class DrawnInputs;  // losses/frame/drawn.h
+using LossCall = std::function<LossTerms()>;
 
 struct MethodInfo {
   const char* name;
@@ -110,11 +89,19 @@ struct MethodInfo {
     bool teacher_head = false;  // the one of the teacher's file; not when the option teacher_head is there and 0
     bool queue = false, neighbors = false;
   } needs;
-  std::vector<MethodOption> options;
+  std::vector<MethodOption> options = {};
   std::function<std::unique_ptr<Method>(const MethodOptions&, const MethodParts&)> make;
   // Views of each image that a step takes; 1 where it is empty.
   std::function<int64_t(const MethodOptions&)> views = {};
+  // The loss alone on drawn inputs, for `coss bench losses`; empty where it is the loss of another method.
+  std::function<LossCall(DrawnInputs&)> loss_alone = {};
 };
+
+// For MethodInfo::make.
+template <class M, class Options>
+std::unique_ptr<Method> build(const MethodOptions& values, const MethodParts& parts) {
+  return std::make_unique<M>(read<Options>(values), parts);
+}
 
 const std::vector<MethodInfo>& methods();
 bool is_method(const std::string& name);

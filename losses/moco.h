@@ -9,11 +9,7 @@
 // the default weight. It leaves the frozen teacher in train mode; here the teacher keeps its running statistics.
 // Shuffled batch norm, which is for several GPUs, has no counterpart: a process has one batch.
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
-#include "losses/frame/momentum.h"
-#include "losses/frame/queue.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -22,40 +18,7 @@ LossTerms info_nce_loss(float temperature, const Var& query, const Tensor& key, 
 // Mean over rows of the squared distance of both as unit vectors. -> (1)
 Var unit_distance_loss(const Var& student, const Tensor& teacher);
 
-class MocoMethod : public Method {
- public:
-  MocoMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  std::vector<StateTensor> state() override;
-  void after_update() override { twin_.follow(); }
-
- protected:
-  MocoMethod(const MethodOptions& options, const MethodParts& parts, const HeadMaker& head);
-  Var embed(const Var& features) { return through(head_, features); }
-  // The loss of these queries against the keys of `images`, which then enter the queue.
-  LossTerms contrast(const Var& query, const Tensor& images, const Tensor& step);
-
-  Network& student_;
-
- private:
-  float temperature_;
-  std::unique_ptr<ProjectionHead> head_;
-  MomentumTwin twin_;
-  Queue queue_;
-};
-
-class DiscoMethod : public MocoMethod {
- public:
-  DiscoMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total", "contrast", "distance"}; }
-
- private:
-  MethodParts parts_;
-  float weight_;
-  bool teacher_head_;
-};
+MethodInfo moco_v2_method();
+MethodInfo disco_method();
 
 }  // namespace coss

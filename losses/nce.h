@@ -7,24 +7,13 @@
 // on its features, not on its embedding, so that the trained network is complete without it. The program divides 0 by 0
 // where a batch has one class only; here the mean over no images is 0.
 #pragma once
-#include "losses/frame/embedded_pair.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // The loss alone: student, teacher (N,D) of one accumulator dtype, of any length; labels (N) i32. values: {total}.
 LossTerms nce_loss(float temperature, const Var& student, const Tensor& teacher, const Tensor& labels);
 
-class NceMethod : public Method {
- public:
-  NceMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override { networks_.prepare(device, compute, seed); }
-  Params* companion() override { return networks_.companion(); }
-
- private:
-  EmbeddedPair networks_;
-  float temperature_, weight_;
-};
+MethodInfo nce_method();
 
 }  // namespace coss

@@ -3,21 +3,13 @@
 // two distributions whose maximum mean discrepancy is the loss; mean over images, summed over stages. As in
 // RepDistiller (weight 50), which has all three terms of the discrepancy; no tensor of channels x channels x positions.
 #pragma once
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // The loss of one stage: student (N,H,W,C), teacher (N,H,W,D) of one compute dtype. values: {total}.
 LossTerms nst_loss(const Var& student, const Tensor& teacher);
 
-class NstMethod : public StagesMethod {
- public:
-  NstMethod(const MethodOptions& options, const MethodParts& parts) : StagesMethod("selectivity", options, parts) {}
-
- private:
-  Var distance_of(size_t, const Var& student, const Var& teacher) override {
-    return nst_loss(student, teacher.value).total;
-  }
-};
+MethodInfo nst_method();
 
 }  // namespace coss

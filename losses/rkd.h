@@ -4,9 +4,7 @@
 // centered features. Rows that are equal but for rounding (a squared distance below 1e-6 of the squared lengths) count
 // as equal; they make no angle, and no gradient passes their distance, where the program has one of 1e12.
 #pragma once
-#include <memory>
-
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -14,17 +12,6 @@ namespace coss {
 // two unweighted.
 LossTerms rkd_loss(const RkdParams& params, const Var& student, const Tensor& teacher);
 
-class RkdMethod : public MapMethod {
- public:
-  RkdMethod(const MethodOptions& options, const MethodParts& parts);
-
- private:
-  Var distance(const Seen& seen) override;
-
-  RkdParams loss_;
-};
-
-// On features, or, with method.embedding, on embeddings (EmbeddedRelation).
-std::unique_ptr<Method> make_rkd(const MethodOptions& options, const MethodParts& parts);
+MethodInfo rkd_method();
 
 }  // namespace coss

@@ -7,15 +7,6 @@
 
 namespace coss {
 
-class SldMethod : public Method {
- public:
-  SldMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-
- private:
-  float temperature_;
-  Network &student_, &teacher_;
-};
+MethodInfo sld_method();
 
 }  // namespace coss

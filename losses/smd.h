@@ -7,9 +7,6 @@
 // As in the program distances are at least 1e-6, and an anchor without negatives has 0 in place of the first number. An
 // anchor's distance to itself is that least one (the program's is what rounding leaves).
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -18,17 +15,6 @@ namespace coss {
 // values: {distance + cosine_weight * cosine, distance, cosine}, cosine = -mean cos of the own pairs.
 LossTerms smd_loss(float temperature, const Tensor& cosine_weight, const Var& student, const Tensor& teacher);
 
-class SmdMethod : public Method {
- public:
-  SmdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total", "distance", "cosine"}; }
-
- private:
-  Network &student_, &teacher_;
-  std::unique_ptr<ProjectionHead> head_;
-  float temperature_;
-  double warm_steps_;  // updates with the cosine term
-};
+MethodInfo smd_method();
 
 }  // namespace coss

@@ -7,10 +7,7 @@
 // as many channels as the teacher's map; all variances begin at 5. The paper's own figures have a 1/2 log 2 pi in the
 // loss, which changes no gradient.
 #pragma once
-#include <memory>
-
-#include "layers/linear.h"
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -18,19 +15,6 @@ namespace coss {
 // {total}.
 LossTerms vid_loss(const Var& guess, const Var& spread, const Tensor& teacher);
 
-class VidMethod : public StagesMethod {
- public:
-  VidMethod(const MethodOptions& options, const MethodParts& parts);
-
- private:
-  struct Stage {
-    Linear first, second, third;  // 1x1 convolutions
-    Var spread;
-    Stage(const Scope& scope, int64_t in, int64_t out);
-  };
-  Var distance_of(size_t pair, const Var& student, const Var& teacher) override;
-
-  std::vector<std::unique_ptr<Stage>> stages_;
-};
+MethodInfo vid_method();
 
 }  // namespace coss

@@ -1,14 +1,15 @@
 // The frames of methods that compare feature maps: label_weight * cross-entropy + weight * distance, on one view.
 // label_weight 0 needs no labels.
 #pragma once
+#include "losses/frame/labels.h"
 #include "losses/frame/stages.h"
 
 namespace coss {
 
 class MapMethod : public Method {
  public:
-  // Throws Error where an option is negative; `term` names the distance.
-  MapMethod(const char* term, const MethodOptions& options, const MethodParts& parts);
+  // `term` names the distance.
+  MapMethod(const char* term, const LabeledOptions& weights, const MethodParts& parts);
   LossTerms forward(const StepInputs& inputs) override;
   std::vector<std::string> term_names() const override;
 
@@ -17,7 +18,7 @@ class MapMethod : public Method {
   struct Seen {
     Var student, teacher;  // pooled features
     std::vector<Var> student_stages, teacher_stages;
-    Tensor step;  // as StepInputs has it, for logits
+    const StepInputs& inputs;
   };
   virtual Var distance(const Seen& seen) = 0;
 
@@ -25,13 +26,14 @@ class MapMethod : public Method {
 
  private:
   const char* term_;
-  float weight_, label_weight_;
+  LabeledOptions weights_;
 };
 
 // The same for distances that are the sum of one for each pair of stages that belong together.
 class StagesMethod : public MapMethod {
  public:
-  StagesMethod(const char* term, const MethodOptions& options, const MethodParts& parts);
+  // Throws Error, naming the method, when no stages fit (matching_stages).
+  StagesMethod(const char* method, const char* term, const LabeledOptions& weights, const MethodParts& parts);
 
  protected:
   // `pair` counts the pairs from 0.

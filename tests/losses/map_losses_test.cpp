@@ -6,7 +6,8 @@
 
 #include "autograd/ops.h"
 #include "losses/at.h"
-#include "losses/fitnet.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/stages.h"
 #include "losses/ft.h"
 #include "losses/nst.h"
 #include "losses/vid.h"
@@ -27,7 +28,7 @@ struct Case {
 
 const std::vector<Case>& cases() {
   static const std::vector<Case> list{
-      {"mse", mse_loss, false},
+      {"mse", [](const Var& s, const Tensor& t) { return mse_loss("mse", s, t); }, false},
       {"at", at_loss, true},
       {"nst", nst_loss, true},
       {"ft_map", [](const Var& s, const Tensor& t) { return ft_loss(false, s, t); }, true},

@@ -7,6 +7,8 @@
 
 #include "autograd/ops.h"
 #include "losses/compress.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/momentum.h"
 #include "losses/moco.h"
 #include "losses/seed.h"
 #include "tests/losses/toys.h"
