@@ -7,6 +7,10 @@
 
 namespace coss {
 
+// log(1 + e^x) and its derivative, for any x.
+COSS_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
+COSS_HOST_DEVICE inline double softplus_slope(double x) { return 1 / (1 + std::exp(-x)); }
+
 // What the products of one student vector s and one teacher vector t give: the cosine, and its derivative by s as
 // of_teacher * t + of_student * s. A clamped norm is a constant: then only the product depends on s.
 struct Cosine {
@@ -24,20 +28,15 @@ struct Cosine {
 };
 
 // DKD's target class: the logarithms of the odds of that class against all others together, the student's and the
-// teacher's, give the divergence of the two coins and its derivative by the student's.
+// teacher's, give the divergence of the two coins and its derivative by the student's. softplus of them is -log of the
+// others' share.
 struct TargetClass {
   double value, slope;
 
   COSS_HOST_DEVICE TargetClass(double student, double teacher) {
-    const double share = 1 / (1 + std::exp(-teacher));
-    value = log_of_one_more(student) - log_of_one_more(teacher) - share * (student - teacher);
-    slope = 1 / (1 + std::exp(-student)) - share;
-  }
-
- private:
-  // log(1 + exp(x)), which is -log of the others' share
-  COSS_HOST_DEVICE static double log_of_one_more(double x) {
-    return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x));
+    const double share = softplus_slope(teacher);
+    value = softplus(student) - softplus(teacher) - share * (student - teacher);
+    slope = softplus_slope(student) - share;
   }
 };
 
@@ -64,9 +63,5 @@ struct SmdPair {
     return std::sqrt(square > kSmallestSquare ? square : kSmallestSquare);
   }
 };
-
-// log(1 + e^x) and its derivative, for any x.
-COSS_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
-COSS_HOST_DEVICE inline double softplus_slope(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace coss
