@@ -11,7 +11,7 @@ namespace coss {
 
 namespace {
 
-// Rows part, part + 2, part + 4 … of x (2N,…): the anchors' or the neighbors'.
+// Rows part, part + 2, part + 4 … of x (2N,…): those of the anchors (0) or of the neighbors (1).
 Tensor every_second(const Tensor& x, int64_t part) {
   Shape shape = x.shape();
   shape.dims[0] /= 2;
@@ -31,7 +31,7 @@ LossTerms bingo_loss(float temperature, const BingoWeights& weights, const Var& 
     return queue_loss({.student_temperature = temperature}, rows, {{}, partners, queue}, {}).total;
   };
   const auto both = [](const Tensor& a, const Tensor& b) { return stack_rows(Var(a), Var(b)).value; };
-  // Each is the mean of the two sums that the formula has.
+  // Each of these losses is the mean of two that the formula adds up; hence the weight 2/3.
   const Var rows = stack_rows(anchors, neighbors);
   const Var own = contrast(rows, both(anchor_keys, neighbor_keys));
   const Var other = contrast(rows, both(neighbor_keys, anchor_keys));

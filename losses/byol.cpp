@@ -33,7 +33,7 @@ struct ByolOptions {
     row.count("dim", dim, "width of the projections");
   }
 
-  // Projector and predictor differ in their input alone.
+  // Projector and predictor differ in the width of their input alone.
   ProjectionOptions head(int64_t in) const { return projection_of("byol", in, head_hidden, dim); }
 };
 
@@ -80,7 +80,7 @@ class ByolMethod : public Method {
 
  private:
   Network& student_;
-  double momentum_, updates_;  // of the whole run
+  double momentum_, updates_;  // the latter of the whole run
   std::unique_ptr<ProjectionHead> projector_;
   MomentumTwin target_;
   ProjectionHead predictor_;

@@ -1,12 +1,12 @@
 // BYOL (Grill et al., "Bootstrap Your Own Latent", NeurIPS 2020, arXiv 2006.07733): pre-training without a teacher and
-// without negatives. A predictor behind the online network's projection of one view guesses the projection that an
-// averaged copy of the network, the target, makes of the other.
+// without negatives. The online network projects one view, and a predictor behind it guesses how an averaged copy of
+// the network, the target, projects the other view.
 //
 //   L = mean over images of -2 cos(predictor(z_1), z'_2) - 2 cos(predictor(z_2), z'_1)
 //
-// which is the paper's 2 - 2 cos both ways without its constant 4. The target's momentum rises by a cosine from
-// `momentum` to 1 at the end of the run. The paper updates with LARS at batch 4096 on many devices, with batch norm
-// over all of them; the two views pass through the network one after the other, as there.
+// This is the paper's 2 - 2 cos in both directions without its constant 4. The target's momentum rises by a cosine from
+// `momentum` to 1 at the end of the run. As in the paper, the two views pass through the network one after the other.
+// The paper updates with LARS at batch 4096 on many devices and takes batch norm over all of them.
 #pragma once
 #include "losses/method.h"
 

@@ -1,10 +1,11 @@
 // CompRess (Abbasi Koohpayegani et al., "CompRess: Self-Supervised Learning by Compressing Representations", NeurIPS
-// 2020, arXiv 2010.14713): the student's similarities with a queue follow the teacher's, without an own pair.
+// 2020, arXiv 2010.14713): the student's similarities with a queue follow the teacher's. An image is not compared with
+// itself.
 //
-// Features of unit length; L = mean over images of KL(softmax(f_t M_t / temperature), softmax(f_s M_s / temperature)).
-// compress_1q: M_s = M_t is a queue of the teacher's features, to whose width a linear layer brings the student's.
-// compress_2q: M_s is a queue of the same images' features from an averaged copy of the student. The images of a batch
-// enter the queues after its loss. One view serves all networks.
+// With features of unit length, L = mean over images of KL(softmax(f_t M_t / temperature), softmax(f_s M_s /
+// temperature)). In compress_1q, M_s = M_t is a queue of the teacher's features, and a linear layer brings the
+// student's features to their width. In compress_2q, M_s is a queue of the same images' features from an averaged copy
+// of the student. The images of a batch enter the queues after its loss. All networks see the same view.
 #pragma once
 #include "losses/method.h"
 

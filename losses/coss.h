@@ -1,6 +1,6 @@
 // CoSS (Singh and Wang, "Simple Unsupervised Knowledge Distillation With Space Similarity", ECCV 2024): the student's
-// features follow the teacher's in direction per image (rows) and per feature over the batch (columns). And SimReg
-// (Navaneet et al., BMVC 2021), its rows alone behind another head.
+// features follow the teacher's in direction, both per image (rows) and per feature over the batch (columns). SimReg
+// (Navaneet et al., BMVC 2021) has the rows alone, behind another head.
 #pragma once
 #include "losses/method.h"
 

@@ -1,6 +1,6 @@
-// `dinoss` of the CoSS code (paganpasta/coss-pytorch): `dino` (losses/dino.h) plus 0.5 times the same on the transposed
-// matrices, where the images of the batch are the classes of each feature dimension: space similarity by softmax.
-// Nothing differs from that code.
+// `dinoss` of the CoSS code (paganpasta/coss-pytorch): `dino` (losses/dino.h) plus 0.5 times the same loss on the
+// transposed matrices, where the images of the batch are the classes of each feature dimension. This is space
+// similarity by softmax. Nothing differs from that code.
 #pragma once
 #include "losses/frame/feature_method.h"
 

@@ -1,6 +1,6 @@
 // DIST (Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022) over feature dimensions, as the
-// CoSS code compares with it: student and teacher become probabilities by one softmax over each row, and
-// loss = row_weight * (1 - mean Pearson correlation of rows) + column_weight * (1 - that of columns).
+// CoSS code compares with it. One softmax over each row makes probabilities of the student's and the teacher's
+// features, and loss = row_weight * (1 - mean Pearson correlation of rows) + column_weight * (1 - that of columns).
 //
 // This is the paper's form. The CoSS code differs from it by mistake: it passes the teacher as the student, so that the
 // temperatures are exchanged, and takes a second softmax of the transposed matrices for the columns.

@@ -62,7 +62,7 @@ class DkdMethod : public Method {
 
  private:
   DkdOptions options_;
-  double warmup_updates_, first_share_;  // the latter before the first update
+  double warmup_updates_, first_share_;  // the latter: of the weight, before the first update
   Network &student_, &teacher_;
 };
 

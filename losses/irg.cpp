@@ -54,7 +54,7 @@ Var mean_of_groups(const Var& x, int64_t group) {
   return scale(sum, 1.0f / float(group));
 }
 
-// From one map to the next, (N,D).
+// The way from one map to the next: their difference, (N,D).
 Var way(const Var& from, const Var& to) {
   const Shape &a = from.shape(), &b = to.shape();
   COSS_CHECK(sizes_fit(a, b) && a[1] >= b[1] && b[3] % a[3] == 0,
@@ -64,7 +64,7 @@ Var way(const Var& from, const Var& to) {
   return flat_rows(add(pooled, scale(mean_of_groups(to, b[3] / a[3]), -1)));
 }
 
-// Logits of one accumulator dtype.
+// student, teacher: logits (N,K) of one accumulator dtype.
 Var vertices(const Var& student, const Tensor& teacher) { return mse_loss("irg", student, teacher).total; }
 
 class IrgMethod : public MapMethod {
@@ -119,7 +119,7 @@ class IrgMethod : public MapMethod {
 std::unique_ptr<Method> make_irg(const MethodOptions& values, const MethodParts& parts) {
   const auto options = read<IrgOptions>(values);
   if (options.embedding.width == 0) return std::make_unique<IrgMethod>(options, parts);
-  // Edges of embeddings and vertices of their classifiers alone.
+  // Embeddings have no maps: edges and vertices alone.
   return std::make_unique<EmbeddedRelation>(
       "graph", options.weights, options.embedding, parts, [options](const EmbeddedPair::Output& seen) {
         const Tensor target = accumulated(Var(seen.teacher.logits)).value;

@@ -36,7 +36,7 @@ struct KdOptions {
   }
 };
 
-// By the classifiers of both networks.
+// Without embeddings: both networks' own classifiers give the logits.
 class KdMethod : public Method {
  public:
   KdMethod(const KdOptions& options, const MethodParts& parts)

@@ -31,7 +31,7 @@ struct LossTerms {
   }
 };
 
-// Some methods train layers on the teacher's side, with an optimizer of their own: who learns in an update.
+// Who learns in an update. Some methods train layers on the teacher's side, with an optimizer of their own.
 enum class Learner : uint8_t { student, companion, both };
 
 class Method {
@@ -40,20 +40,20 @@ class Method {
   virtual LossTerms forward(const StepInputs& inputs) = 0;
   virtual std::vector<std::string> term_names() const = 0;
 
-  // Called once, when the parameters have their memory and their first values: for queues, memory banks, averaged
-  // networks.
+  // Called once, when the parameters have their memory and their first values. Queues, memory banks and averaged
+  // networks begin here.
   virtual void prepare(Device, DType, uint64_t /*seed*/) {}
-  // What a resumed run needs beside the parameters; writing into the storage restores it.
+  // What a resumed run needs beside the parameters. Writing into these tensors restores it.
   virtual std::vector<StateTensor> state() { return {}; }
-  // After each update of the parameters, on the device, without waiting: for averaged networks.
+  // Called after each update of the parameters; works on the device and does not wait. For averaged networks.
   virtual void after_update() {}
 
   // Layers on the teacher's side that learn beside the student; null where there are none. The method's options
   // companion_rate and companion_decay are the constant learning rate and the weight decay of their SGD. Like all
   // parameters they are registered in the constructor and allocated after it, in prepare().
   virtual Params* companion() { return nullptr; }
-  // Who learns in the update after `updates` of them. forward() is told by learn(), before the first batch and whenever
-  // it changes.
+  // Who learns in the next update, after `updates` of them. learn() tells the method, before the first batch and
+  // whenever it changes.
   virtual Learner learner(int64_t /*updates*/) { return companion() ? Learner::both : Learner::student; }
   virtual void learn(Learner) {}
 };
@@ -63,15 +63,16 @@ struct MethodParts {
   Scope scope;  // for its heads; the student's parameters are registered under scope / "student"
   Network& student;
   Network* teacher = nullptr;  // null where the method needs none
-  // What the teacher's file has behind the backbone: embedding (N,D) of features (N,F). Null for methods that do not
-  // need it.
+  // The head of the teacher's file, behind the backbone: embedding (N,D) of features (N,F). Null for methods that do
+  // not need it.
   std::function<Var(const Var& features)> teacher_head = {};
-  // Another network like the student's, for averaged copies.
+  // Makes another network like the student's, for averaged copies.
   std::function<std::unique_ptr<Network>(const Scope&)> twin = {};
-  // The same of the teacher's, without its weights: for the shapes of its stages. Null where there is no teacher.
+  // Makes another network like the teacher's, without its weights, for the shapes of its stages. Null without a
+  // teacher.
   std::function<std::unique_ptr<Network>(const Scope&)> teacher_twin = {};
   int64_t batch = 0;                 // images in a batch, anchors and neighbors together
-  int64_t nearest = 0;               // each anchor is followed by so many of its neighbors
+  int64_t nearest = 0;               // neighbors of each anchor that follow it in the batch
   int64_t images = 0, classes = 0;   // of the training data
   std::vector<int32_t> labels = {};  // of the training data; -1 where there is none
   int64_t steps_per_epoch = 1, total_steps = 0;
@@ -108,7 +109,7 @@ bool is_method(const std::string& name);
 // Throws Error that names the nearest known method.
 const MethodInfo& find_method(const std::string& name);
 
-// A method that weighs the labels with its option label_weight does without them where that is 0.
+// A method with the option label_weight needs no labels where that is 0.
 bool needs_labels(const MethodOptions& options);
 bool needs_teacher_head(const MethodOptions& options);
 int64_t views_of(const MethodOptions& options);

@@ -15,7 +15,7 @@ LossTerms info_nce_loss(float temperature, const Var& query, const Tensor& key, 
 }
 
 Var unit_distance_loss(const Var& student, const Tensor& teacher) {
-  // mse_loss is the mean over all elements.
+  // mse_loss is the mean over all elements; the distance is the sum over a row's.
   const Var mean = mse_loss("unit_distance_loss", unit_rows(student), unit_rows(Var(teacher)).value).total;
   return scale(mean, float(student.shape()[1]));
 }

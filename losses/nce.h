@@ -1,6 +1,6 @@
-// NCE with labels, as EGA (BMVC 2022, arXiv 2211.13264) compares itself with: images of one class pull together across
-// the networks, others push apart. p = softmax over the batch's teacher rows of cosine / temperature; mean over images
-// of mean_same(-log(p + 1e-10)) + mean_other(-log(1 - p + 1e-10)).
+// NCE with labels, as EGA (BMVC 2022, arXiv 2211.13264) compares itself with it: images of one class attract each other
+// across the networks, others repel each other. With p = softmax over the batch's teacher rows of cosine / temperature,
+// the loss is the mean over images of mean_same(-log(p + 1e-10)) + mean_other(-log(1 - p + 1e-10)).
 //
 // As in EGA's program each network has a view of its own (method.teacher_view) and an embedding, one linear layer each;
 // the teacher's learns beside the student by its own classifier and nothing else. Here the student's classifier stands

@@ -1,7 +1,8 @@
 // NST (Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", arXiv 1707.01219) with
-// the polynomial kernel (x y)^2: the channels of a map, as vectors over its positions of unit length, are samples of
-// two distributions whose maximum mean discrepancy is the loss; mean over images, summed over stages. As in
-// RepDistiller (weight 50), which has all three terms of the discrepancy; no tensor of channels x channels x positions.
+// the polynomial kernel (x y)^2. The channels of a map, as vectors of unit length over its positions, are samples of a
+// distribution; the loss is the maximum mean discrepancy between the student's and the teacher's, averaged over images
+// and summed over stages. RepDistiller (weight 50) has all three terms of the discrepancy too. No tensor of channels x
+// channels x positions is made.
 #pragma once
 #include "losses/method.h"
 

@@ -1,12 +1,12 @@
 // The options of a method. Each method keeps its own in a plain struct, and the struct lists them:
 //
-//   struct SmdOptions {
+//   struct MyOptions {
 //     float temperature = 0.04f;
 //     void list(OptionList& row) { row.positive("temperature", temperature, "the distances are divided by it"); }
 //   };
 //
-// So name, type, default, bounds, help and the place of the value stand together. rows_of<SmdOptions>() gives the rows
-// of `coss methods` and the keys under `method.` of a recipe; read<SmdOptions>(values) gives the struct with the values
+// So name, type, default, bounds, help and the place of the value stand together. rows_of<MyOptions>() gives the rows
+// of `coss methods` and the keys under `method.` of a recipe; read<MyOptions>(values) gives the struct with the values
 // of a recipe. Options that several methods share are structs with list() in losses/frame/.
 #pragma once
 #include <cstdint>

@@ -61,7 +61,7 @@ class SmdMethod : public Method {
   }
 
   float temperature_;
-  double warm_updates_;  // with the cosine term
+  double warm_updates_;  // the first ones, in which the cosine is added
   Network &student_, &teacher_;
   std::unique_ptr<ProjectionHead> head_;
 };

@@ -1,11 +1,12 @@
 // SMD (Liu and Ye, "Improving Self-supervised Lightweight Model Learning via Hard-Aware Metric Distillation", ECCV
-// 2022), as released: with rows of unit length, d_t = distances within the teacher and d = distances of teacher rows to
-// student rows, image j is a negative of anchor i where d_t[i,j] > d[i,i]. Of the negatives the one with the least d,
-// of the others the one with the greatest: cross-entropy for the former over {[d_t - d]+ d / tau, [d - d_t]+ d / tau},
-// where the brackets are constants in the gradient. Two views, averaged; in the first epochs -cos is added.
+// 2022), as released. With rows of unit length, d_t are the distances within the teacher and d those of teacher rows to
+// student rows. Image j is a negative of anchor i where d_t[i,j] > d[i,i]. Of the negatives the one with the least d is
+// chosen, of the others the one with the greatest. The loss is the cross-entropy for the former over {[d_t - d]+ d /
+// tau, [d - d_t]+ d / tau}, where the brackets are constants in the gradient. It is averaged over two views; in the
+// first epochs -cos is added.
 //
-// As in the program distances are at least 1e-6, and an anchor without negatives has 0 in place of the first number. An
-// anchor's distance to itself is that least one (the program's is what rounding leaves).
+// As in the program distances are at least 1e-6, and an anchor without negatives has 0 in place of the first number.
+// The distance of an anchor to itself is 1e-6; in the program it is what rounding leaves.
 #pragma once
 #include "losses/method.h"
 

@@ -33,9 +33,9 @@ class EmbeddedPair {
   struct Student {
     Var features, embedding;  // (N,F) of the backbone, (N,D)
   };
-  // The teacher's side, of the last view. Only `label` is on the tape, and not that unless the embedding learns.
+  // What the teacher gives for the last view. `label` alone is on the tape, and only where the embedding learns.
   Teacher teacher(const StepInputs& inputs, bool learns = true) const;
-  Student student(const StepInputs& inputs) const;  // of the first view
+  Student student(const StepInputs& inputs) const;  // for the first view
 
   // Both sides, for a loss.
   struct Output {

@@ -1,5 +1,5 @@
-// The frame of methods that compare the student's pooled features, behind CoSS's head, with the teacher's: one view,
-// the same for both, no labels.
+// The frame of methods that compare the student's pooled features, behind CoSS's head, with the teacher's. Both
+// networks see the same view; there are no labels.
 #pragma once
 #include <memory>
 
@@ -20,7 +20,7 @@ class FeatureMethod : public Method {
   std::unique_ptr<ProjectionHead> head_;
 };
 
-// Of the softmax over feature dimensions.
+// Temperatures of the softmax over feature dimensions.
 struct Temperatures {
   float student = 0.1f, teacher = 0.07f;
 

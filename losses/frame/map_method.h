@@ -1,5 +1,5 @@
-// The frames of methods that compare feature maps: label_weight * cross-entropy + weight * distance, on one view.
-// label_weight 0 needs no labels.
+// The frames of methods that compare feature maps: label_weight * cross-entropy + weight * distance. With label_weight
+// 0 no labels are needed.
 #pragma once
 #include "losses/frame/labels.h"
 #include "losses/frame/stages.h"
@@ -14,7 +14,7 @@ class MapMethod : public Method {
   std::vector<std::string> term_names() const override;
 
  protected:
-  // What both networks gave, nothing of the teacher's on the tape.
+  // What both networks gave. Nothing of the teacher's is on the tape.
   struct Seen {
     Var student, teacher;  // pooled features
     std::vector<Var> student_stages, teacher_stages;
@@ -29,7 +29,7 @@ class MapMethod : public Method {
   LabeledOptions weights_;
 };
 
-// The same for distances that are the sum of one for each pair of stages that belong together.
+// For a distance that is a sum over the pairs of stages that belong together.
 class StagesMethod : public MapMethod {
  public:
   // Throws Error, naming the method, when no stages fit (matching_stages).
@@ -40,7 +40,7 @@ class StagesMethod : public MapMethod {
   virtual Var distance_of(size_t pair, const Var& student, const Var& teacher) = 0;
   Var distance(const Seen& seen) final;
 
-  // (1,H,W,C) of both, before they come to one size.
+  // Of each pair: (1,H,W,C) of both maps as the networks give them.
   std::vector<std::pair<Shape, Shape>> shapes_;
 
  private:

@@ -8,7 +8,7 @@
 
 namespace coss {
 
-// x (N,D) less the mean of its rows: distances and angles stay as they are, and their inner products keep more digits.
+// x (N,D) less the mean of its rows. Distances and angles stay the same, and inner products lose fewer digits.
 Var centered_over_batch(const Var& x);
 // x (N,…) -> (N,D) in the accumulator's dtype.
 Var flat_rows(const Var& x);

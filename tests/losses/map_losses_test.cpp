@@ -112,7 +112,7 @@ TEST(MapLosses, LeastAtEquality) {
   }
 }
 
-// With the guess right, the spread gives its least loss, log(v) / 2, for the least variance.
+// Where the guess is right the loss is log(v) / 2, which is least for the least variance.
 TEST(MapLosses, VidOfTheRightGuess) {
   const Tensor teacher = drawn({3, 2, 3, 5}, 2), spread = drawn({5}, 3);
   double expected = 0;
@@ -120,7 +120,7 @@ TEST(MapLosses, VidOfTheRightGuess) {
   EXPECT_NEAR(vid_loss(Var(teacher), Var(spread), teacher).total.value.item(), expected, 1e-9);
 }
 
-// Lengths do not matter to AT and FT, those of single channels not to NST.
+// AT and FT do not depend on the length of a map, NST not on that of a single channel.
 TEST(MapLosses, ScaleInvariance) {
   const Tensor student = drawn({3, 2, 3, 5}, 1), teacher = drawn({3, 2, 3, 5}, 2);
   for (const Case& c : cases()) {
