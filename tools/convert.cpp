@@ -7,12 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/check.h"
-#include "evaluation/network_finder.h"
+#include "evaluation/checkpoint.h"
 #include "formats/detectron_writer.h"
 #include "formats/outputs.h"
 #include "formats/torch_writer.h"
 #include "formats/weight_numbers.h"
-#include "formats/weights.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "tools/onnx_export.h"
@@ -44,43 +43,30 @@ NamedTensor batch_counter(const TensorFile& file, const FileTensor& mean, const 
   return {beside(mean_name), FileDType::i64, {}, std::vector<uint8_t>(8)};
 }
 
-// What some layouts have at the classifier's place is the projection head, which is no classifier.
-void drop_head(FoundNetwork& found) {
-  LayoutMatch& match = found.match;
-  if (!match.layout || match.layout->head[0] == '\0') return;
-  const std::string start = match.prefix + match.layout->head + ".";
-  for (size_t i = 0; i < found.wanted.size(); ++i) {
-    const FileTensor*& tensor = match.tensors[i];
-    if (!tensor || !found.wanted[i].optional || !tensor->name.starts_with(start)) continue;
-    match.unexpected.push_back(tensor->name + " " + shape_text(tensor->shape));
-    match.matched -= 1;
-    tensor = nullptr;
-  }
-}
-
 // The tensors as a library names and shapes them; coss's own names are torchvision's, and timm's for ViTs.
-std::vector<WantedTensor> named_for(const std::string& library, const FoundNetwork& found) {
+std::vector<WantedTensor> named_for(const std::string& library, const Checkpoint& checkpoint) {
+  const std::vector<WantedTensor>& wanted = checkpoint.wanted();
   const auto any = [&](const char* part) {
-    return std::any_of(found.wanted.begin(), found.wanted.end(),
+    return std::any_of(wanted.begin(), wanted.end(),
                        [&](const WantedTensor& want) { return want.name.find(part) != std::string::npos; });
   };
   const bool clip = any("attnpool.") || any("resblocks."), vit = any("patch_embed.");
-  if (library.empty() || (library == "torchvision" && !clip && !vit)) return found.wanted;
+  if (library.empty() || (library == "torchvision" && !clip && !vit)) return wanted;
   const NameRule rule = library == "lukemelas" ? NameRule::lukemelas
                         : library == "d-li14"  ? NameRule::dli14
                                                : NameRule::timm;
-  std::vector<WantedTensor> names = spelled(rule, found.wanted);
+  std::vector<WantedTensor> names = spelled(rule, wanted);
   const bool known = library != "torchvision" && std::none_of(names.begin(), names.end(), [](const WantedTensor& want) {
                        return want.name.empty();
                      });
   if (known) return names;
   const bool same = library == "timm" && !clip && (vit || any("layer4."));
   COSS_CHECK(same, fmt::format("{} has no names for a {}; without --names it is written under {} names", library,
-                               found.model->name,
+                               checkpoint.facts().model,
                                clip  ? "CLIP's"
                                : vit ? "timm's"
                                      : "torchvision's"));
-  return found.wanted;
+  return wanted;
 }
 
 // A copy of one of the network's or the head's tensors, whose numbers are checked as those of loaded weights are.
@@ -101,38 +87,39 @@ NamedTensor shaped_copy(const TensorFile& file, const FileTensor& tensor, const 
   return copy;
 }
 
-std::vector<NamedTensor> converted(const TensorFile& file, const FoundNetwork& found, const ConvertOptions& options) {
+std::vector<NamedTensor> converted(const Checkpoint& checkpoint, const ConvertOptions& options) {
+  const TensorFile& file = checkpoint.file();
   std::vector<NamedTensor> tensors;
-  const std::vector<WantedTensor> names = named_for(options.names, found);
+  const std::vector<WantedTensor> names = named_for(options.names, checkpoint);
   for (size_t i = 0; i < names.size(); ++i) {
-    const FileTensor* tensor = found.match.tensors[i];
+    const FileTensor* tensor = checkpoint.match().tensors[i];
     if (!tensor) continue;
     tensors.push_back(shaped_copy(file, *tensor, names[i]));
     if (names[i].name.ends_with("running_mean")) tensors.push_back(batch_counter(file, *tensor, names[i].name));
   }
   if (!options.keep_heads) return tensors;
-  for (const auto& [name, tensor] : head_tensors(file, found.match)) {
+  for (const auto& [name, tensor] : checkpoint.head_tensors()) {
     tensors.push_back(checked_copy(file, *tensor, "head." + name));
   }
   return tensors;
 }
 
-std::map<std::string, std::string> metadata_of(const TensorFile& file, const FoundNetwork& found,
-                                               const WeightReport& report) {
+std::map<std::string, std::string> metadata_of(const Checkpoint& checkpoint, const WeightReport& report) {
+  const TensorFile& file = checkpoint.file();
   // A safetensors file may say more about itself; what a checkpoint's dictionary says is about a run that is over.
   std::map<std::string, std::string> metadata;
   if (file.container() == "safetensors") metadata = file.metadata();
-  metadata["model"] = found.model->name;
+  metadata["model"] = checkpoint.facts().model;
   metadata["image_mean"] = channels_text(report.normalization.mean);
   metadata["image_stddev"] = channels_text(report.normalization.stddev);
   metadata["layout"] = report.layout;
   // Neither names nor shapes tell these to another library.
-  if (const std::optional<Numerics>& numerics = found.model->numerics) {
+  if (const std::optional<Numerics>& numerics = find_model(checkpoint.facts().model).numerics) {
     metadata.emplace("bn_eps", fmt::format("{}", numerics->eps));
     if (numerics->same_padding) metadata.emplace("padding", "same");
     if (numerics->gate_first) metadata.emplace("se_before_activation", "true");
   }
-  const Layout* const layout = found.match.layout;
+  const Layout* const layout = checkpoint.match().layout;
   if (layout && layout->interpolation[0] != '\0') metadata["interpolation"] = layout->interpolation;
   // CLIP's archives say it.
   const auto size = file.metadata().find("input_resolution");
@@ -160,18 +147,16 @@ void convert(const ConvertOptions& options) {
   COSS_CHECK((to != "detectron2" && to != "onnx") || (options.names.empty() && !options.keep_heads),
              to + " files have their own names and no head: leave --names and --keep-heads out");
 
-  const TensorFile file = open_tensor_file(options.in);
-  FoundNetwork found = find_network(file, options.model, options.from);
-  drop_head(found);
-  const std::vector<NamedTensor> tensors = converted(file, found, options);
-  const WeightReport report(file, found.match);
-  const std::map<std::string, std::string> metadata = metadata_of(file, found, report);
+  const Checkpoint checkpoint(options.in, options.model, options.from);
+  const std::vector<NamedTensor> tensors = converted(checkpoint, options);
+  const WeightReport report = checkpoint.report();
+  const std::map<std::string, std::string> metadata = metadata_of(checkpoint, report);
   if (to == "pth") {
     write_torch_zip(options.out, tensors);
   } else if (to == "detectron2") {
     write_detectron(options.out, tensors);
   } else if (to == "onnx") {
-    export_onnx(options.in, found, options.from, options.out, metadata);
+    export_onnx(checkpoint, options.out, metadata);
   } else {
     write_safetensors(options.out, tensors, metadata);
   }
@@ -182,7 +167,7 @@ void convert(const ConvertOptions& options) {
     const Json json = {{"in", options.in},
                        {"out", options.out},
                        {"container", report.container},
-                       {"model", found.model->name},
+                       {"model", checkpoint.facts().model},
                        {"layout", report.layout},
                        {"prefix", report.stripped_prefix},
                        {"image_mean", metadata.at("image_mean")},
@@ -198,7 +183,7 @@ void convert(const ConvertOptions& options) {
     fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
     return;
   }
-  fmt::print("{}: {}, {}\n", options.in, found.model->name, report.str());
+  fmt::print("{}: {}, {}\n", options.in, checkpoint.facts().model, report.str());
   if (to == "onnx") {
     fmt::print("{}: the network is written", options.out);
   } else {

@@ -12,8 +12,10 @@
 namespace coss {
 
 std::unique_ptr<LoadedNetwork> EvaluationOptions::network(Classifier classifier) const {
-  auto network = load_network(model, weights, classifier, common.place(), common.compute(), from);
-  if (!network->report.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
+  auto network = weights.empty()
+                     ? random_network(model, common.place(), common.compute())
+                     : load_network(Checkpoint(weights, model, from), classifier, common.place(), common.compute());
+  if (!weights.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
   fmt::print(stderr, "computing in {} on {}\n", dtype_name(common.compute()), name_of(common.place()));
   return network;
 }
@@ -64,7 +66,7 @@ CLI::Option* add_split(CLI::App& command, DataSource& data) {
 
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required) {
   command.add_option("--model", options.model, "network, see 'coss models'")->required(required);
-  command.add_option("--weights", options.weights, "PyTorch or safetensors file")
+  command.add_option("--weights", options.weights, "PyTorch or safetensors file; '' is a network with random values")
       ->required(required)
       ->type_name("FILE");
   add_from(command, options.from);

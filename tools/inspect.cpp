@@ -6,8 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text.h"
-#include "evaluation/network_finder.h"
-#include "formats/tensor_file.h"
+#include "evaluation/checkpoint.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -27,8 +26,8 @@ std::string dump(const nlohmann::ordered_json& json) {
 
 // Model and layout; both "" for a file that holds no network that coss knows.
 std::pair<std::string, std::string> network_in(const TensorFile& file) try {
-  const FoundNetwork found = find_network(file);
-  return {found.model->name, found.match.layout_name()};
+  const Checkpoint checkpoint(file);
+  return {checkpoint.facts().model, checkpoint.match().layout_name()};
 } catch (const Error&) {
   return {};
 }

@@ -12,6 +12,7 @@
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "training/recipe.h"
+#include "training/resolve.h"
 #include "training/trainer.h"
 
 namespace coss {
@@ -36,17 +37,11 @@ std::vector<std::string> all_overrides(const TrainOptions& options) {
   return overrides;
 }
 
-// A student that starts from weights goes on with the images that they were trained on, unless the recipe says how
-// images are normalized; the teacher's are mapped to its own in any case.
-void settle_normalization(Config& config) {
-  const StudentConfig& student = config.student;
-  if (config.data.normalization_said || student.weights.empty()) return;
-  config.data.normalization = facts_of_weights(student.model, student.weights, student.from).normalization;
-}
-
-// Everything but the run: on the processor a step is made without memory, so that it takes no time; a GPU makes one.
-void rehearse(const Config& config, Device device, std::FILE* screen) {
-  Trainer trainer(config, device == Device::cpu ? Device::dry : device);
+// Everything but the run. On the processor a step is made without memory, so that it takes no time. A GPU makes one.
+void rehearse(ResolvedRecipe recipe, std::FILE* screen) {
+  const Device device = recipe.device;
+  if (device == Device::cpu) recipe.device = Device::dry;
+  Trainer trainer(std::move(recipe));
   const size_t bytes = trainer.rehearse();
   DeviceInfo info;
   kernels(device).probe(info);
@@ -85,25 +80,21 @@ TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, cons
 }
 
 void run_train(const TrainOptions& options) {
-  Config config = load_config(options.recipe, all_overrides(options));
-  settle_normalization(config);
-  const Device device = resolve_device(config.device);
-  config.device = name_of(device);
-  // A run keeps the dtype that it was started with, on whatever machine it is continued.
   const bool continues = options.resume && RunFolder::holds_run(options.out);
-  if (continues && config.dtype == "auto") config.dtype = load_config(options.out + "/config.json", {}).dtype;
-  config.dtype = dtype_name(resolve_dtype(config.dtype, device));
-  prepare_device(device, parse_dtype(config.dtype), config.tf32, config.threads);
+  ResolvedRecipe recipe =
+      resolve(load_config(options.recipe, all_overrides(options)), continues ? options.out : std::string());
+  const Config config = recipe.config;
+  prepare_device(recipe.device, recipe.dtype, config.tf32, config.threads);
   std::FILE* screen = options.json ? stderr : stdout;
   fmt::print(screen, "{}\n", to_json(config));
   if (!options.trace.empty()) {
     check_trace(options, config);
-    start_trace(device);
+    start_trace(recipe.device);
   }
 
   const SignalScope signals;
-  if (options.dry_run) return rehearse(config, device, screen);
-  Trainer trainer(config, device);
+  if (options.dry_run) return rehearse(std::move(recipe), screen);
+  Trainer trainer(std::move(recipe));
   fmt::print(screen, "{}\n", trainer.summary());
   COSS_CHECK(!options.out.empty(), "coss train: --out DIR is missing: the folder for the run");
   RunFolder folder = continues ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);

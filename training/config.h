@@ -1,6 +1,9 @@
-// Config: a training recipe. Defaults are here; the one table of its keys is in config.cpp, and parsing, overrides,
-// error messages, printing and the help listing all come from it.
+// Config: a training recipe as it was written. Defaults are here; the one table of its keys is in recipe.cpp, and
+// parsing, overrides, error messages, printing and the help listing all come from it. What it leaves open is settled by
+// resolve() (training/resolve.h).
 #pragma once
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +13,8 @@
 #include "training/schedule.h"
 
 namespace coss {
+
+using Channels = std::array<float, 3>;  // red, green, blue
 
 // Views of each image that are made alike.
 struct ViewConfig {
@@ -27,8 +32,7 @@ struct DataConfig {
   std::string augmentation = "moco_v2";
   std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above
   int workers = 2;
-  Normalization normalization;      // keys data.mean and data.stddev
-  bool normalization_said = false;  // one of the two stands in the recipe
+  std::optional<Channels> mean, stddev;  // of pixels in [0, 1]; none: as student.weights want, else ImageNet's
 };
 
 struct TeacherConfig {
@@ -55,7 +59,7 @@ struct TrainConfig {
   int64_t batch = 256;     // images per step, anchors and neighbors together
   int64_t epochs = 100;    // of anchors
   int64_t max_steps = 0;   // stop after this many steps; 0: after `epochs`
-  int64_t accumulate = 1;  // a step is this many batches of batch / accumulate images
+  int64_t accumulate = 1;  // a step is this many micro-batches of batch / accumulate images
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off
 };
@@ -98,8 +102,8 @@ struct Config {
 // What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.
 void check(const Config& config);
 
-// What the method's views are made by, one entry for each.
-std::vector<ViewConfig> views_of(const Config& config);
+// How each view that the method takes of an image is made, one entry a view; nothing is left out.
+std::vector<ViewConfig> list_views(const Config& config);
 
 // Throws an Error with all complaints about what `origin` says; there is one at least.
 [[noreturn]] void refuse(const std::string& origin, const std::vector<std::string>& complaints);

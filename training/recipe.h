@@ -13,7 +13,7 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
 // The same from text; `origin` names it in messages.
 Config parse_config(const std::string& text, const std::string& origin, const std::vector<std::string>& overrides);
 
-// The resolved recipe, every key in the order of the table.
+// Every key with its value, in the order of the table: a recipe that reads back as the same `config`.
 std::string to_json(const Config& config);
 
 // One line per key with its default: the footer of `coss train --help`.

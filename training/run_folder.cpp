@@ -75,8 +75,8 @@ class LineFile {
 };
 
 // Oldest first.
-std::vector<Checkpoint> complete_checkpoints(const std::string& path) {
-  std::vector<Checkpoint> found;
+std::vector<RunCheckpoint> complete_checkpoints(const std::string& path) {
+  std::vector<RunCheckpoint> found;
   for (const auto& entry : fs::directory_iterator(path + "/" + kCheckpoints))
     if (const auto step = step_of(entry.path().filename()); step && fs::exists(entry.path() / kMark))
       found.push_back({*step, entry.path().string()});
@@ -229,17 +229,17 @@ std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(c
   return target.string();
 }
 
-std::vector<Checkpoint> RunFolder::checkpoints() const {
+std::vector<RunCheckpoint> RunFolder::checkpoints() const {
   return checked("read the checkpoints of " + path_, [&] { return complete_checkpoints(path_); });
 }
 
-std::optional<Checkpoint> RunFolder::last_checkpoint() const {
-  const std::vector<Checkpoint> all = checkpoints();
+std::optional<RunCheckpoint> RunFolder::last_checkpoint() const {
+  const std::vector<RunCheckpoint> all = checkpoints();
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
 void RunFolder::prune(int64_t keep) {
-  std::vector<Checkpoint> all = checkpoints();
+  std::vector<RunCheckpoint> all = checkpoints();
   checked("remove old checkpoints of " + path_, [&] {
     std::vector<fs::path> broken;
     for (const auto& entry : fs::directory_iterator(path_ + "/" + kCheckpoints)) {

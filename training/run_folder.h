@@ -17,7 +17,8 @@
 
 namespace coss {
 
-struct Checkpoint {
+// A complete checkpoint of the run.
+struct RunCheckpoint {
   int64_t step = 0;
   std::string path;
 };
@@ -52,8 +53,8 @@ class RunFolder {
   // Calls write(folder) on a folder aside, marks it complete and renames it into place. An interrupted or failed write
   // leaves no checkpoint. Returns its final path.
   std::string write_checkpoint(int64_t step, const std::function<void(const std::string& folder)>& write);
-  std::vector<Checkpoint> checkpoints() const;  // complete ones, oldest first
-  std::optional<Checkpoint> last_checkpoint() const;
+  std::vector<RunCheckpoint> checkpoints() const;  // complete ones, oldest first
+  std::optional<RunCheckpoint> last_checkpoint() const;
   // Removes all but the newest `keep` (0: removes none) and what broken writes left.
   void prune(int64_t keep);
 

@@ -11,9 +11,9 @@
 #include "data/loader.h"
 #include "evaluation/features.h"
 #include "evaluation/loaded_network.h"
-#include "training/config.h"
 #include "training/health.h"
 #include "training/progress.h"
+#include "training/resolve.h"
 #include "training/run_folder.h"
 #include "training/step.h"
 
@@ -29,9 +29,9 @@ struct TrainResult {
 
 class Trainer {
  public:
-  // Opens the data, reads the teacher and builds the student; writes nothing. Throws Error on whatever does not fit.
-  // `device` is config.device's, or Device::dry for a trainer that only rehearses; config.dtype is not auto.
-  Trainer(const Config& config, Device device);
+  // Opens the data, reads the teacher and builds the student; writes nothing. Closes the recipe's checkpoints. Throws
+  // Error on whatever does not fit.
+  explicit Trainer(ResolvedRecipe recipe);
   ~Trainer();
 
   // What will happen, for --dry-run and the log.
@@ -48,35 +48,39 @@ class Trainer {
   int64_t steps() const { return step_->updates(); }
 
  private:
+  void open_data();
+  void read_teacher();
   void count_steps();
-  void make_the_method(int64_t student_classes);
+  void make_student();
+  void make_the_method();
   void make_step();
   void make_sampler(const std::string& neighbors);
   FeatureOptions feature_options(std::function<void(const std::string&)> log) const;
   void mine_neighbors(const std::string& out, Progress& progress);
   void save(RunFolder& folder);
-  void load(const Checkpoint& checkpoint);
+  void load(const RunCheckpoint& checkpoint);
   void report(RunFolder& folder, Progress& progress, double learning_rate);
   void knn_check(RunFolder& folder, Progress& progress);
   void save_student(const std::string& path);
   void save_students(const std::string& place);  // and its moving average, if there is one
   void check_finite(const RunFolder& folder) const;
 
-  Config config_;
-  Device device_;
-  DType dtype_;
+  ResolvedRecipe recipe_;  // its checkpoints are closed after construction
+  const Config& config_ = recipe_.config;
   std::unique_ptr<Dataset> train_set_, test_set_;  // test only for the online kNN check
   std::unique_ptr<LoadedNetwork> teacher_;
-  std::unique_ptr<LoadedHead> teacher_head_;  // null where its file has none
+  std::unique_ptr<LoadedHead> teacher_head_;  // null where the method needs none, or the teacher's file has none
   Params params_;
   std::unique_ptr<Network> student_;
-  std::string student_model_, student_report_;  // what was built, and of loading its first weights
+  std::string student_model_;    // the model or variant that was built
+  int64_t student_classes_ = 0;  // of its classifier
+  std::string student_report_;   // what was read of student.weights, in words
   std::unique_ptr<Method> method_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Step> step_;
   std::unique_ptr<Sampler> sampler_;
   std::unique_ptr<Loader> loader_;
-  int64_t batches_per_epoch_ = 0, steps_per_epoch_ = 0, total_steps_ = 0;
+  int64_t micro_batches_per_epoch_ = 0, steps_per_epoch_ = 0, total_steps_ = 0;
 
   // Since the last report, for the progress line.
   struct Window;

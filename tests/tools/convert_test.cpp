@@ -87,7 +87,7 @@ TEST(Convert, HeadsStayOnRequest) {
 
   // The other commands take it from there.
   const auto loaded =
-      load_network("resnet18", folder + "/a.safetensors", Classifier::optional, Device::cpu, DType::f32);
+      load_network(Checkpoint(folder + "/a.safetensors", "resnet18"), Classifier::optional, Device::cpu, DType::f32);
   EXPECT_EQ(loaded->normalization.stddev[0], 0.228f);
 
   // What a converted file says about itself stays when it is converted again.

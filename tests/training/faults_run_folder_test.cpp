@@ -162,7 +162,7 @@ TEST(Faults, B5StoppedWhileMiningLeavesNothing) {
   const Config config = small_training().recipe({"neighbors.nearest=1", "neighbors.pool=2"});
   for (const bool mined : {false, true}) {
     const SignalScope signals;
-    Trainer trainer(config, Device::cpu);
+    Trainer trainer(resolve(config));
     RunFolder made = RunFolder::create(run, config);
     if (mined) fs::copy_file(straight().run + "/neighbors.npy", run + "/neighbors.npy");
     if (mined) made.keep();  // what the trainer does after the mining
@@ -182,7 +182,7 @@ TEST(Faults, B5MinedNeighborsOutliveAFailedStart) {
   const SignalScope signals;
   Progress progress(stderr);
   {
-    Trainer trainer(config, Device::cpu);
+    Trainer trainer(resolve(config));
     RunFolder made = RunFolder::create(run, config);
     fs::remove(run + "/checkpoints");
     write_file(run + "/checkpoints", "in the way, as the first look for a checkpoint finds");
@@ -192,7 +192,7 @@ TEST(Faults, B5MinedNeighborsOutliveAFailedStart) {
   fs::remove(run + "/checkpoints");
   const auto mined = fs::last_write_time(neighbors);
   RunFolder resumed = RunFolder::resume(run, config);
-  EXPECT_EQ(Trainer(config, Device::cpu).run(resumed, progress).steps, 1);
+  EXPECT_EQ(Trainer(resolve(config)).run(resumed, progress).steps, 1);
   EXPECT_EQ(fs::last_write_time(neighbors), mined);
 }
 

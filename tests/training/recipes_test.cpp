@@ -5,10 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "evaluation/loaded_network.h"
 #include "formats/weights.h"
 #include "tests/support/support.h"
-#include "tools/command.h"
 #include "tools/drawn_images.h"
 #include "training/recipe.h"
 #include "training/trainer.h"
@@ -90,9 +88,11 @@ void expect_start(const fs::path& recipe, const std::string& folder) {
   if (!teacher.empty()) overrides.push_back("teacher.weights=unknown yet");
   Config config = load_config(recipe.string(), overrides);
   if (!teacher.empty()) config.teacher.weights = zero_weights(folder, teacher, needs_teacher_head(config.method));
-  config.dtype = dtype_name(resolve_dtype(config.dtype, Device::cpu));
+  config.device = "cpu";
   try {
-    Trainer trainer(config, Device::dry);
+    ResolvedRecipe recipe_here = resolve(config);
+    recipe_here.device = Device::dry;
+    Trainer trainer(std::move(recipe_here));
     EXPECT_GT(trainer.rehearse(), 0u);
   } catch (const std::exception& error) {
     ADD_FAILURE() << error.what();
