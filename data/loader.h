@@ -25,9 +25,9 @@ struct View {
 
 // Host memory of one batch.
 struct Batch {
-  int64_t epoch = 0, step = 0;
-  std::vector<int64_t> indices;  // what the sampler asked for; in training a broken image is replaced by the next
-                                 // readable one, and its index stands here
+  int64_t epoch = 0, number = 0;  // which batch of which epoch, both from 0
+  std::vector<int64_t> indices;   // what the sampler asked for; in training a broken image is replaced by the next
+                                  // readable one, and its index stands here
   std::vector<int32_t> labels;
   std::vector<uint8_t> valid;  // 0: broken; its pixels are black (only without replacement)
   std::vector<View> views;     // as LoaderOptions::views, all of the same images
@@ -56,7 +56,7 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   // Starts (or restarts) at a position; runs on through later epochs until stop() or, if last_epoch >= 0, its end.
-  void start(int64_t epoch, int64_t step, int64_t last_epoch = -1);
+  void start(int64_t epoch, int64_t number, int64_t last_epoch = -1);
   // The next batch, valid until the call after it; null at the end. Throws what a worker threw.
   const Batch* next();
   void stop();

@@ -117,8 +117,8 @@ LinearProbeResult by_sgd(const Features& train, const Features& test, int64_t cl
     values[kLearningRate] = rate;
     values[kGradScale] = 1;
     const Tensor scalars = Tensor::from(values, {kScalarCount}, options.device);
-    for (int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
-      classifier.loss(gather(train, sampler.batch(epoch, step), options.device));
+    for (int64_t number = 0; number < sampler.batches_per_epoch(); ++number) {
+      classifier.loss(gather(train, sampler.batch(epoch, number), options.device));
       k.sgd_step(ctx, {.momentum = 0.9f, .weight_decay = 0, .nesterov = false}, scalars, classifier.gradient(),
                  momentum, classifier.parameters(), none);
     }

@@ -202,7 +202,7 @@ void convert(const ConvertOptions& options) {
 void add_convert(CLI::App& program) {
   auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = program.add_subcommand("convert", "write a checkpoint's network for coss or another library");
-  command->add_option("in", options->in, "A checkpoint in any container that coss reads")->required();
+  command->add_option("in", options->in, "a checkpoint in any container that coss reads")->required();
   command->add_option("out", options->out, "the file to write: .safetensors, .pth, .pt, .onnx or .pkl")->required();
   command->add_option("--model", options->model, "the network, see 'coss models'; else it is found by its shapes");
   std::vector<std::string> layouts = layout_names();

@@ -144,7 +144,7 @@ void add_eval(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("eval", "grade a network: its classifier, kNN, or a linear probe");
   command.require_subcommand(1);
 
-  CLI::App& classify = *command.add_subcommand("classify", "top-1 and top-5 of the network's own classifier");
+  CLI::App& classify = *command.add_subcommand("classify", "grade the network's own classifier: top-1 and top-5");
   auto classify_options = std::make_shared<EvaluationOptions>();
   add_evaluation_options(classify, *classify_options);
   add_split(classify, classify_options->data);
@@ -153,7 +153,7 @@ void add_eval(CLI::App& program) {
               "--data cifar-10-batches-bin");
   classify.callback([=] { run_classify(*classify_options); });
 
-  CLI::App& knn = *command.add_subcommand("knn", "weighted nearest neighbors on frozen features");
+  CLI::App& knn = *command.add_subcommand("knn", "grade frozen features by weighted nearest neighbors");
   auto knn_options = std::make_shared<EvaluationOptions>();
   auto knn_choice = std::make_shared<KnnOptions>();
   add_evaluation_options(knn, *knn_options);
@@ -172,7 +172,7 @@ void add_eval(CLI::App& program) {
     run_knn(*knn_options, *knn_choice);
   });
 
-  CLI::App& linear = *command.add_subcommand("linear", "a linear classifier trained on frozen features");
+  CLI::App& linear = *command.add_subcommand("linear", "grade frozen features by a linear classifier");
   auto linear_options = std::make_shared<EvaluationOptions>();
   auto probe = std::make_shared<LinearProbeOptions>();
   add_evaluation_options(linear, *linear_options);

@@ -70,7 +70,7 @@ void inspect(const InspectOptions& options) {
 void add_inspect(CLI::App& program) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = program.add_subcommand("inspect", "show what a checkpoint file holds");
-  command->add_option("file", options->file, "A .safetensors, .pth, .pt, .th, .npz or .npy file")->required();
+  command->add_option("file", options->file, "a .safetensors, .pth, .pt, .th, .npz or .npy file")->required();
   add_json(*command, options->common);
   add_example(*command, "coss inspect runs/quickstart/student.safetensors");
   command->callback([options] { inspect(*options); });

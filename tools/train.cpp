@@ -19,22 +19,27 @@ namespace coss {
 namespace {
 
 struct TrainOptions {
+  CommonOptions common;  // declared for the command line; their values are read by take_short_forms()
   std::string recipe, out, trace;
   std::vector<std::string> overrides;
-  bool resume = false, dry_run = false, json = false, force = false;
-  std::string dtype, device;
-  int threads = -1;
-  int64_t batch = 0;
+  bool resume = false, dry_run = false, force = false;
 };
 
-// The command line's own options are short forms of recipe keys and win over the recipe and its overrides.
-std::vector<std::string> all_overrides(const TrainOptions& options) {
-  std::vector<std::string> overrides = options.overrides;
-  if (!options.dtype.empty()) overrides.push_back("dtype=" + options.dtype);
-  if (!options.device.empty()) overrides.push_back("device=" + options.device);
-  if (options.threads >= 0) overrides.push_back("threads=" + std::to_string(options.threads));
-  if (options.batch > 0) overrides.push_back("train.batch=" + std::to_string(options.batch));
-  return overrides;
+// The options that all commands share are short forms of recipe keys here.
+struct ShortForm {
+  const char *option, *key;
+};
+constexpr ShortForm kShortForms[] = {{"--dtype", "dtype"},
+                                     {"--tf32", "tf32"},
+                                     {"--device", "device"},
+                                     {"--threads", "threads"},
+                                     {"--batch", "train.batch"}};
+
+// Those that were given, as overrides. They win over the recipe and over the other overrides.
+void take_short_forms(const CLI::App& command, std::vector<std::string>& overrides) {
+  for (const ShortForm& form : kShortForms)
+    if (const CLI::Option* option = command.get_option(form.option); option->count() > 0)
+      overrides.push_back(fmt::format("{}={}", form.key, option->as<std::string>()));
 }
 
 // Everything but the run. On the processor a step is made without memory, so that it takes no time. A GPU makes one.
@@ -82,10 +87,10 @@ TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, cons
 void run_train(const TrainOptions& options) {
   const bool continues = options.resume && RunFolder::holds_run(options.out);
   ResolvedRecipe recipe =
-      resolve(load_config(options.recipe, all_overrides(options)), continues ? options.out : std::string());
+      resolve(load_config(options.recipe, options.overrides), continues ? options.out : std::string());
   const Config config = recipe.config;
   prepare_device(recipe.device, recipe.dtype, config.tf32, config.threads);
-  std::FILE* screen = options.json ? stderr : stdout;
+  std::FILE* screen = options.common.json ? stderr : stdout;
   fmt::print(screen, "{}\n", to_json(config));
   if (!options.trace.empty()) {
     check_trace(options, config);
@@ -112,7 +117,7 @@ void run_train(const TrainOptions& options) {
     fmt::print(stderr, "coss: stopped at step {}; go on with: {}\n", result.steps, resume_command);
     throw Exit{interrupt_exit_code()};
   }
-  if (options.json) {
+  if (options.common.json) {
     nlohmann::ordered_json summary{{"steps", result.steps},
                                    {"seconds", result.seconds},
                                    {"images_per_second", result.images_per_second},
@@ -140,16 +145,19 @@ void add_train(CLI::App& program) {
                    "print the resolved recipe, check data, weights and one step, write nothing");
   command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
   add_force(command, options->force);
-  command.add_flag("--json", options->json, "print one JSON object on stdout, everything else on stderr");
-  command.add_option("--dtype", options->dtype, "short for dtype=: auto, fp32, bf16 or fp16");
-  command.add_option("--device", options->device, "short for device=: auto, cpu or cuda");
-  command.add_option("--threads", options->threads, "short for threads=");
-  command.add_option("--batch", options->batch, "short for train.batch=");
+  options->common.trains = true;
+  add_common(command, options->common);
+  for (const ShortForm& form : kShortForms)
+    if (CLI::Option* option = command.get_option(form.option); option->get_items_expected_max() > 0)  // a flag has none
+      option->default_str(fmt::format("the recipe's {}", form.key));
   add_example(command,
               "coss train recipes/coss_resnet56_resnet20_cifar10.json data.path=cifar-10-batches-bin "
               "teacher.weights=resnet56-4bfd9763.th --out runs/cifar10\n\nRecipe keys and defaults:\n" +
                   config_help());
-  command.callback([options] { run_train(*options); });
+  command.callback([options, &command] {
+    take_short_forms(command, options->overrides);
+    run_train(*options);
+  });
 }
 
 }  // namespace coss

@@ -97,7 +97,7 @@ std::vector<Key> keys(Config& c) {
       {"train.batch", &c.train.batch, "images of a step, anchors and neighbors together"},
       {"train.epochs", &c.train.epochs, "passes over the data, with each image as an anchor"},
       {"train.max_steps", &c.train.max_steps, "steps after which the run ends; 0: it ends after train.epochs"},
-      {"train.accumulate", &c.train.accumulate, "parts into which a step's batch is split to save memory"},
+      {"train.accumulate", &c.train.accumulate, "micro-batches into which a step's batch is split to save memory"},
       {"train.clip_norm", &c.train.clip_norm, "largest norm of the gradient; 0: no limit"},
       {"train.ema_decay", &c.train.ema_decay, "decay of the moving average of the parameters; 0: no average"},
 

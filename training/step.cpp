@@ -88,21 +88,21 @@ void Step::run(const Batch& batch) {
           .augment_images(ctx, options_.normalization, sources_[v].params, sources_[v].pixels, inputs_.views[v]);
     compute();
   });
-  ++batches_;
+  ++micro_batches_;
 }
 
 void Step::run_on(const Tensor& images) {
   prepare_inputs(images.shape()[0]);
   inputs_.views.assign(sources_.size(), images);
   perform(forward_, [this] { compute(); });
-  ++batches_;
+  ++micro_batches_;
 }
 
 void Step::rehearse(int64_t images) {
   prepare_inputs(images);
   for (Tensor& view : inputs_.views) kernels(options_.device).fill(context(options_.device), 0, view);
   perform(forward_, [this] { compute(); });
-  ++batches_;
+  ++micro_batches_;
   update(0);
 }
 
@@ -206,17 +206,17 @@ void Step::count_update(int64_t updates) {
   forward_ = Half{};  // it computes something else now
 }
 
-void Step::restore(int64_t updates, int64_t batches_since_read) {
+void Step::restore(int64_t updates, int64_t micro_batches_since_read) {
   if (companion_) companion_->refresh_compute();
   count_update(updates);
-  batches_ = batches_since_read;
+  micro_batches_ = micro_batches_since_read;
 }
 
 StepMeans Step::read() {
   std::vector<double> sums = sums_.to_vector<double>();
   StepMeans means;
   sums.pop_back();
-  for (double sum : sums) means.terms.push_back(sum / double(std::max<int64_t>(batches_, 1)));
+  for (double sum : sums) means.terms.push_back(sum / double(std::max<int64_t>(micro_batches_, 1)));
   means.gradient_norm = std::sqrt(square_sum_.item()) / double(options_.accumulate) / loss_scale();
   start_means();
   return means;
@@ -229,7 +229,7 @@ void Step::start_means() {
     fresh.back() = -1;
     kernels(options_.device).upload(context(options_.device), fresh.data(), *meter);
   }
-  batches_ = 0;
+  micro_batches_ = 0;
 }
 
 int64_t Step::first_bad_step() const { return int64_t(sums_.to_vector<double>().back()); }

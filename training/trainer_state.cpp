@@ -46,9 +46,10 @@ void save_trainer_state(const std::string& path, Params& params, const Step& ste
     kernels(part.tensor).download(context(part.tensor.device()), part.tensor, tensor.bytes.data());
     tensors.push_back(std::move(tensor));
   }
-  write_safetensors(
-      path, tensors,
-      {{"updates", std::to_string(step.updates())}, {"batches_since_read", std::to_string(step.batches_since_read())}});
+  // The second name is that of earlier versions, whose runs are resumed too.
+  write_safetensors(path, tensors,
+                    {{"updates", std::to_string(step.updates())},
+                     {"batches_since_read", std::to_string(step.micro_batches_since_read())}});
 }
 
 void load_trainer_state(const std::string& path, Params& params, Step& step) {
