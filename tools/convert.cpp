@@ -1,4 +1,4 @@
-// `coss convert IN OUT`: takes a network out of somebody's checkpoint and writes it for coss or another library.
+// `coss convert IN OUT`: takes the network out of a checkpoint and writes it for coss or another library.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,7 +32,7 @@ NamedTensor copy_of(const TensorFile& file, const FileTensor& tensor, const std:
   return {name, tensor.dtype, tensor.shape, file.read_bytes(tensor)};
 }
 
-// The file's counter of batches beside a running mean; 0 where there is none, since PyTorch wants one.
+// The counter of batches that belongs to a running mean. If the file has none, it is 0, since PyTorch wants one.
 NamedTensor batch_counter(const TensorFile& file, const FileTensor& mean, const std::string& mean_name) {
   constexpr char kMean[] = "running_mean", kCounter[] = "num_batches_tracked";
   const auto beside = [&](const std::string& name) {
@@ -69,7 +69,7 @@ std::vector<WantedTensor> named_for(const std::string& library, const Checkpoint
   return wanted;
 }
 
-// A copy of one of the network's or the head's tensors, whose numbers are checked as those of loaded weights are.
+// A copy of a tensor of the network or the head. Its numbers are checked as those of loaded weights are.
 NamedTensor checked_copy(const TensorFile& file, const FileTensor& tensor, const std::string& name) {
   NamedTensor copy = copy_of(file, tensor, name);
   check_numbers(file, tensor, name, floats_from(copy.bytes, copy.dtype, file.path() + ": " + tensor.name).data());
@@ -106,7 +106,7 @@ std::vector<NamedTensor> converted(const Checkpoint& checkpoint, const ConvertOp
 
 std::map<std::string, std::string> metadata_of(const Checkpoint& checkpoint, const WeightReport& report) {
   const TensorFile& file = checkpoint.file();
-  // A safetensors file may say more about itself; what a checkpoint's dictionary says is about a run that is over.
+  // What a safetensors file says about itself is kept. What stands in a PyTorch checkpoint is about its training.
   std::map<std::string, std::string> metadata;
   if (file.container() == "safetensors") metadata = file.metadata();
   metadata["model"] = checkpoint.facts().model;
@@ -121,7 +121,7 @@ std::map<std::string, std::string> metadata_of(const Checkpoint& checkpoint, con
   }
   const Layout* const layout = checkpoint.match().layout;
   if (layout && layout->interpolation[0] != '\0') metadata["interpolation"] = layout->interpolation;
-  // CLIP's archives say it.
+  // CLIP's archives name the size of their images.
   const auto size = file.metadata().find("input_resolution");
   if (size != file.metadata().end()) metadata["image_size"] = size->second;
   return metadata;
@@ -179,7 +179,7 @@ void convert(const ConvertOptions& options) {
                        {"left_over", report.unexpected},
                        {"written", tensors.size()},
                        {"metadata", metadata}};
-    // Names in a file may be any bytes; what is no UTF-8 is replaced.
+    // Names in a file may be any bytes; those that are no UTF-8 are replaced.
     fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
     return;
   }
@@ -204,17 +204,20 @@ void add_convert(CLI::App& program) {
   CLI::App* command = program.add_subcommand("convert", "write a checkpoint's network for coss or another library");
   command->add_option("in", options->in, "a checkpoint in any container that coss reads")->required();
   command->add_option("out", options->out, "the file to write: .safetensors, .pth, .pt, .onnx or .pkl")->required();
-  command->add_option("--model", options->model, "the network, see 'coss models'; else it is found by its shapes");
+  command->add_option("--model", options->model, "the network, see 'coss models'; else the largest that fits");
   std::vector<std::string> layouts = layout_names();
   layouts.insert(layouts.begin(), "auto");
-  command->add_option("--from", options->from, "whose layout the checkpoint has")
+  command->add_option("--from", options->from, "the layout of the checkpoint")
       ->check(CLI::IsMember(layouts))
       ->capture_default_str();
-  command->add_option("--to", options->to, "the container, where the name of OUT does not tell")
+  command->add_option("--to", options->to, "the container, if the name of OUT does not tell it")
       ->check(CLI::IsMember({"safetensors", "pth", "onnx", "detectron2"}));
-  command->add_option("--names", options->names, "whose names to write; else torchvision's, for ViTs timm's")
+  command
+      ->add_option("--names", options->names,
+                   "the library whose names are written; else torchvision's, for ViTs timm's")
       ->check(CLI::IsMember({"torchvision", "timm", "lukemelas", "d-li14"}));
-  command->add_flag("--keep-heads", options->keep_heads, "also write the projection head, as head.…");
+  command->add_flag("--keep-heads", options->keep_heads,
+                    "also write the projection head, under names that begin with head.");
   add_force(*command, options->force);
   add_json(*command, options->common);
   add_example(*command, "coss convert moco_v2_800ep_pretrain.pth.tar resnet50.safetensors");

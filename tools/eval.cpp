@@ -48,7 +48,7 @@ void run_classify(const EvaluationOptions& options) {
         fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
 }
 
-// One line on what was taken as what; there are no test images for leave-one-out.
+// One line that says which images are for training and which for tests; leave-one-out has no test images.
 std::string line_of(const TrainAndTest& data, const DataSource& source) {
   const int64_t train = data.train->size();
   if (!data.test) return fmt::format("{} images of {}, each graded by all others (leave-one-out)", train, source.path);
@@ -128,11 +128,11 @@ void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
   print(options.common, result, text);
 }
 
-// --test, --split and --split-seed. Gives the first two, of which only one can be chosen.
+// Adds --test, --split and --split-seed. Returns the first two, of which only one can be given.
 std::vector<CLI::Option*> add_test_images(CLI::App& command, DataSource& data) {
   CLI::Option* split = add_split(command, data);
   CLI::Option* test =
-      command.add_option("--test", data.test, "test images, where --data is not split by itself: a folder or a list")
+      command.add_option("--test", data.test, "test images, if --data is not split by itself: a folder or a list")
           ->type_name("PATH")
           ->excludes(split);
   return {test, split};

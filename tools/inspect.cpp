@@ -1,4 +1,4 @@
-// `coss inspect FILE`: what a checkpoint holds. Names and shapes only are read, so size does not matter.
+// `coss inspect FILE`: shows what a checkpoint holds. It reads names and shapes only, so large files are no problem.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,11 +20,11 @@ struct InspectOptions {
 };
 
 std::string dump(const nlohmann::ordered_json& json) {
-  // Names in a file may be any bytes; what is no UTF-8 is replaced.
+  // Names in a file may be any bytes; those that are no UTF-8 are replaced.
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-// Model and layout; both "" for a file that holds no network that coss knows.
+// The model and its layout; both are empty if the file holds no network that coss knows.
 std::pair<std::string, std::string> network_in(const TensorFile& file) try {
   const Checkpoint checkpoint(file);
   return {checkpoint.facts().model, checkpoint.match().layout_name()};

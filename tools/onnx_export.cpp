@@ -1,4 +1,4 @@
-// One image runs through the frozen network; its values do not matter.
+// One image runs through the frozen network and records it; the image's values do not matter.
 #include "tools/onnx_export.h"
 
 #include "engine/kernels.h"

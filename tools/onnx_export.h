@@ -1,4 +1,4 @@
-// A network of a file as ONNX.
+// Writes the network of a checkpoint as ONNX.
 #pragma once
 #include <map>
 #include <string>

@@ -1,4 +1,4 @@
-// `coss train`: the resolved recipe, a run folder, and the trainer.
+// `coss train`: reads and resolves a recipe, makes the run folder, and runs the trainer.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -56,7 +56,7 @@ void rehearse(ResolvedRecipe recipe, std::FILE* screen) {
     fmt::print(stderr, "coss: this machine does not have the memory: lower train.batch, or raise train.accumulate\n");
 }
 
-// The trace must not come into the run folder, whose files are the run's.
+// The trace must not be written to the run folder, which holds the files of the run only.
 void check_trace(const TrainOptions& options, const Config& config) {
   check_output(
       options.trace,
@@ -68,7 +68,8 @@ void check_trace(const TrainOptions& options, const Config& config) {
              fmt::format("{} is in the run folder: write the trace elsewhere", options.trace));
 }
 
-// A run that is stopped before its first step is continued like any other if it is worth it, else it leaves nothing.
+// Runs the trainer. If a run is stopped or fails before its first step but its folder is kept (it has mined neighbors),
+// the user is told how to continue it; else nothing stays.
 TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, const std::string& resume_command) {
   try {
     return trainer.run(folder, progress);
@@ -114,7 +115,7 @@ void run_train(const TrainOptions& options) {
     fmt::print(screen, "{}", trace_summary());
   }
   if (result.interrupted) {
-    fmt::print(stderr, "coss: stopped at step {}; go on with: {}\n", result.steps, resume_command);
+    fmt::print(stderr, "coss: stopped at step {}; continue with: {}\n", result.steps, resume_command);
     throw Exit{interrupt_exit_code()};
   }
   if (options.common.json) {
@@ -135,15 +136,15 @@ void run_train(const TrainOptions& options) {
 void add_train(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("train", "train a student by a recipe");
   auto options = std::make_shared<TrainOptions>();
-  command.add_option("recipe", options->recipe, "the recipe, JSON with comments")->required()->type_name("RECIPE.json");
-  command.add_option("overrides", options->overrides, "values that replace the recipe's: key.sub=value");
-  command.add_option("--out", options->out, "folder for the run; must not hold one yet, or see --resume")
+  command.add_option("recipe", options->recipe, "the recipe: JSON with comments")->required()->type_name("RECIPE.json");
+  command.add_option("overrides", options->overrides, "values in place of the recipe's: key.sub=value");
+  command.add_option("--out", options->out, "the folder for the run; it must not hold a run yet, or see --resume")
       ->type_name("DIR");
   command.add_flag("--resume", options->resume,
                    "continue the run in --out from its last complete checkpoint; start it if there is none");
   command.add_flag("--dry-run", options->dry_run,
                    "print the resolved recipe, check data, weights and one step, write nothing");
-  command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
+  command.add_option("--trace", options->trace, "write a trace of all kernels for chrome://tracing")->type_name("FILE");
   add_force(command, options->force);
   options->common.trains = true;
   add_common(command, options->common);

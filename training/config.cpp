@@ -1,4 +1,4 @@
-// What no single key of a recipe shows.
+// The checks that need more than one key, or a table of names.
 #include "training/config.h"
 
 #include <fmt/format.h>

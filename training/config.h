@@ -25,7 +25,7 @@ struct ViewConfig {
 
 struct DataConfig {
   std::string path;
-  std::string test;         // test images, of data without a split of its own
+  std::string test;         // other images, for tests; for data that is not split by itself
   double split = 0;         // share of each class that is held out instead; 0: none
   uint64_t split_seed = 0;  // which images these are
   int64_t image_size = 224;
@@ -45,14 +45,15 @@ struct StudentConfig {
   std::string model;
   std::string weights;  // empty: random initial values
   std::string from = "auto";
-  int64_t classes = 0;  // of the student's own classifier; 0: those of the data if the method needs labels, else none
+  // Of the student's classifier; 0: those of the data if the method needs labels, else those of the published network.
+  int64_t classes = 0;
 };
 
 struct NeighborsConfig {
-  std::string file;     // .npy of `coss mine`; empty: mined with the teacher before the first step
+  std::string file;     // .npy file that `coss mine` wrote; empty: the teacher mines before the first step
   int64_t nearest = 0;  // neighbors per anchor; 0: a plain shuffled batch
   int64_t pool = 31;    // they are drawn from this many nearest
-  bool unique = false;  // no image twice in a batch, as far as the stored neighbors allow
+  bool unique = false;  // no image comes twice in a batch, as far as the stored neighbors allow
 };
 
 struct TrainConfig {
@@ -65,8 +66,8 @@ struct TrainConfig {
 };
 
 struct CheckpointConfig {
-  int64_t every_steps = 1000;  // 0: only at the end
-  int64_t keep = 2;            // the newest this many; 0: all
+  int64_t every_steps = 1000;  // 0: one checkpoint at the end
+  int64_t keep = 2;            // how many of the newest are kept; 0: all
 };
 
 struct LogConfig {
@@ -99,13 +100,14 @@ struct Config {
   int64_t anchors() const { return train.batch / (1 + neighbors.nearest); }
 };
 
-// What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.
+// Checks that choices exist, that numbers are in their ranges, and that values fit together. Throws one Error with all
+// complaints.
 void check(const Config& config);
 
 // How each view that the method takes of an image is made, one entry a view; nothing is left out.
 std::vector<ViewConfig> list_views(const Config& config);
 
-// Throws an Error with all complaints about what `origin` says; there is one at least.
+// Throws an Error with all complaints about the recipe `origin`; there is at least one.
 [[noreturn]] void refuse(const std::string& origin, const std::vector<std::string>& complaints);
 
 }  // namespace coss

@@ -46,8 +46,8 @@ const char* augmentation_help() {
   return text.c_str();
 }
 
-// The table: every key of a recipe, those under `method.` as the chosen method has them. A default is what a fresh
-// Config holds.
+// The table of all keys of a recipe. Those under `method.` are the options of the chosen method. A key's default is
+// what a new Config holds.
 std::vector<Key> keys(Config& c) {
   std::vector<Key> table{
       {"seed", &c.seed, "seed of everything random: initial values, order, augmentation, neighbors"},
@@ -140,7 +140,7 @@ std::vector<Key> keys(Config& c) {
   return table;
 }
 
-// How a run is watched and fed; none of it changes a weight.
+// True for keys of how a run is watched and fed: none of them changes a weight.
 bool is_harmless(const std::string& name) {
   for (const char* prefix : {"log.", "checkpoint.", "knn."})
     if (name.starts_with(prefix)) return true;
@@ -412,7 +412,7 @@ Json parse_json(const std::string& text, const std::string& origin) {
   return json;
 }
 
-// What the recipe and then the overrides say: the other keys under `method.` follow from it.
+// The name that the recipe or, after it, an override gives. It decides which other keys there are under `method.`.
 std::optional<std::string> method_name(const Json& json, const std::vector<std::string>& overrides) {
   std::optional<std::string> name;
   for (const char* place : {"/method/name", "/method.name"}) {

@@ -1,4 +1,4 @@
-// The straight line of a training step: upload, augment, forward, backward, optimizer.
+// A training step in its order: upload, augmentation, forward, backward, optimizer.
 #include "training/step.h"
 
 #include <algorithm>
@@ -59,7 +59,7 @@ void Step::perform(Half& half, const std::function<void()>& work) {
   if (!records_) return work();
   Context& ctx = context(options_.device);
   const Kernels& k = kernels(options_.device);
-  if (half.done == 0) ctx.pool().trim();  // what was done before the first step has left
+  if (half.done == 0) ctx.pool().trim();  // gives back the memory of all work before the first step
   const PoolScope scope(ctx, memory_);
   if (half.done < kAsItStands) {
     ++half.done;
@@ -71,7 +71,7 @@ void Step::perform(Half& half, const std::function<void()>& work) {
     try {
       work();
     } catch (...) {
-      k.end_recording(ctx, recording);  // or the device stays in it
+      k.end_recording(ctx, recording);  // else the device would stay in its recording mode
       throw;
     }
     k.end_recording(ctx, half.recording);
@@ -106,7 +106,8 @@ void Step::rehearse(int64_t images) {
   update(0);
 }
 
-// What a recording uses stays where it is: new memory means a new recording, new shapes mean new plans before that.
+// A recording uses memory at fixed places. So new memory needs a new recording, and new shapes also need new plans
+// first.
 void Step::prepare_inputs(int64_t images) {
   if (inputs_.labels.numel() == images) return;
   forward_ = Half{};
@@ -146,7 +147,7 @@ void Step::upload(const Batch& batch) {
 
 void Step::compute() {
   const TraceSpan span("forward and backward");
-  student_features_ = teacher_features_ = {};  // before the new ones need memory
+  student_features_ = teacher_features_ = {};  // frees their memory for the new ones
   Tape tape;
   const LossTerms terms = method_.forward(inputs_);
   student_features_ = terms.student;
@@ -159,7 +160,7 @@ void Step::compute() {
   const Kernels& k = kernels(options_.device);
   k.meter_add(ctx, inputs_.step, terms.values, sums_);
   if (terms.teacher.empty()) return;
-  // Not every loss shows it: some compare or clamp what they are given.
+  // Not every loss becomes NaN when the teacher's features are: some compare or clamp what they are given.
   k.sum_squares(ctx, 0, terms.teacher, teacher_squares_);
   k.meter_add(ctx, inputs_.step, teacher_squares_, teacher_meter_);
 }
@@ -169,7 +170,7 @@ void Step::update(double learning_rate) {
   upload_scalars(learning_rate, learner_ != Learner::companion, scalars_);
   if (companion_) upload_scalars(options_.companion_rate, learner_ != Learner::student, companion_scalars_);
   perform(update_, [this] { apply_gradient(); });
-  params_.renew_versions();  // a replay writes behind the tensors' backs
+  params_.renew_versions();  // a replay changes values without the tensors' knowledge
   if (companion_) companion_->renew_versions();
   count_update(updates_ + 1);
 }
@@ -203,7 +204,7 @@ void Step::count_update(int64_t updates) {
   if (learner == learner_) return;
   learner_ = learner;
   method_.learn(learner);
-  forward_ = Half{};  // it computes something else now
+  forward_ = Half{};  // the old recording computes for another learner
 }
 
 void Step::restore(int64_t updates, int64_t micro_batches_since_read) {
@@ -223,7 +224,7 @@ StepMeans Step::read() {
 }
 
 void Step::start_means() {
-  // Sums of 0, and -1: no step whose numbers are not finite.
+  // Sums of 0; the last entry is -1: no step whose numbers are not finite.
   for (Tensor* meter : {&sums_, &teacher_meter_}) {
     std::vector<double> fresh(size_t(meter->numel()), 0.0);
     fresh.back() = -1;

@@ -41,42 +41,44 @@ class Step {
 
   // Forward and backward of one micro-batch; gradients add up.
   void run(const Batch& batch);
-  // The same on images that are on the device already, (N,H,W,3) in the compute dtype, which are every view, with
-  // labels and places 0: for timing.
+  // Does the same with images that are on the device already, for timing: (N,H,W,3) in the compute dtype. They are
+  // every view; labels and indices are 0.
   void run_on(const Tensor& images);
   // One micro-batch of black images and an update at rate 0, to see that a step can run.
   void rehearse(int64_t images);
-  // After `accumulate` micro-batches: clip, optimizer, averages.
+  // Called after `accumulate` micro-batches: clips the gradient, updates the parameters, then the averages.
   void update(double learning_rate);
 
   int64_t updates() const { return updates_; }
-  StepMeans read();                // and start the means anew
-  int64_t first_bad_step() const;  // since the last reading: the first whose loss was not finite, or -1
-  // The same of the teacher's features.
+  // Reads the means and starts new ones. Waits for the device.
+  StepMeans read();
+  // The first step since the last reading whose loss was not finite, or -1. Waits.
+  int64_t first_bad_step() const;
+  // The same for the teacher's features.
   int64_t first_bad_teacher_step() const;
-  // Of the last micro-batch, (N,D): what the method shows for the figures of health; empty where it shows none.
+  // Features of the last micro-batch, (N,D), that the method gives for the figures of health; empty if it gives none.
   const Tensor& student_features() const { return student_features_; }
   const Tensor& teacher_features() const { return teacher_features_; }
   Ema* ema() { return ema_ ? &*ema_ : nullptr; }
   // The scale of the loss in f16 training; 1 in every other dtype. Waits.
   double loss_scale() const { return scaler_.empty() ? 1 : scaler_.to_doubles()[0]; }
-  // Memory that only the recorded step uses: its own pool. Empty where steps are not recorded.
+  // The pool of the memory that only the recorded step uses; null where steps are not recorded.
   const Pool* own_pool() const { return memory_.pool.get(); }
 
-  // What a resumed run needs beside the parameters: optimizer state, averages, running means, and the method's state
-  // and companion as tensors, whose storage restore() expects to be filled already, and two counters.
+  // What a resumed run needs beside the parameters: the tensors of optimizer, averages, running means, method and
+  // companion, and two counters. restore() takes the counters; the tensors' storage is filled before it is called.
   std::vector<StateTensor> state() const;
   int64_t micro_batches_since_read() const { return micro_batches_; }
   void restore(int64_t updates, int64_t micro_batches_since_read);
 
  private:
-  // Half of a step: work that is done as it stands twice, so that every plan and every block of memory exists, then
-  // recorded and replayed.
+  // One half of a step. Its work is done twice without recording, so that every plan and every block of memory exists.
+  // Then it is recorded, and from then on replayed.
   struct Half {
     int done = 0;
     std::unique_ptr<Recording> recording;
   };
-  // On the device, what augment_images makes a view from.
+  // On the device: what augment_images makes a view from.
   struct Source {
     Tensor pixels, params;
   };
@@ -104,7 +106,7 @@ class Step {
   std::vector<Source> sources_;   // of the views
   std::vector<int32_t> indices_;  // on the host, as they are uploaded
   Tensor scalars_, companion_scalars_, scaler_, square_sum_, sums_;
-  Tensor teacher_squares_, teacher_meter_;  // a meter of its own: the state of a run does not need it
+  Tensor teacher_squares_, teacher_meter_;  // not part of state(): a resumed run does not need them
   Tensor student_features_, teacher_features_;
   int64_t updates_ = 0, micro_batches_ = 0;  // in all; since the last reading
 };

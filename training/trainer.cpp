@@ -19,7 +19,7 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// A step is due every `every` steps; 0 means never.
+// True every `every` steps; 0 means never.
 bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 }  // namespace
@@ -74,7 +74,8 @@ void Trainer::open_data() {
 void Trainer::count_steps() {
   const int64_t anchors = recipe_.micro_anchors;
   COSS_CHECK(train_set_->size() >= anchors,
-             fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
+             fmt::format("train.batch: a batch needs {} anchors, and {} has {} images: use a smaller batch", anchors,
+                         config_.data.path, train_set_->size()));
   micro_batches_per_epoch_ = train_set_->size() / anchors;
   steps_per_epoch_ = std::max<int64_t>(1, micro_batches_per_epoch_ / config_.train.accumulate);
   total_steps_ = config_.train.max_steps > 0 ? config_.train.max_steps : config_.train.epochs * steps_per_epoch_;
@@ -180,7 +181,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   loading.seed = config_.seed;
   loading.workers = config_.data.workers;
   loading.log = [&](const std::string& line) { folder.log(line); };
-  struct LoaderScope {  // its threads write to the folder's log, so they end before the folder does
+  struct LoaderScope {  // the loader's threads write to the folder's log, so they must end before the folder does
     std::unique_ptr<Loader>& loader;
     ~LoaderScope() { loader.reset(); }
   };
@@ -206,7 +207,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
       try {
         knn_check(folder, progress);
       } catch (const Interrupted&) {
-        break;  // the check is given up, the step is kept
+        break;  // without the check's result; the step is kept
       }
     }
     if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
@@ -275,13 +276,13 @@ void Trainer::check_finite(const RunFolder& folder) const {
       bad_teacher < 0 || (bad >= 0 && bad < bad_teacher),
       fmt::format("the features of the teacher {} are not finite in step {}: usually its weights {} are damaged, "
                   "data.mean and data.stddev are not those of the images that it was trained on, or fp16 "
-                  "overflows (dtype=fp32 mends that)",
+                  "overflows (then set dtype=fp32)",
                   config_.teacher.model, bad_teacher + 1, config_.teacher.weights));
   if (bad < 0) return;
   const auto good = folder.last_checkpoint();
   throw Error(
       fmt::format("the loss of step {} is not a finite number; last good checkpoint: {}. A lower "
-                  "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually mend it",
+                  "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually helps",
                   bad + 1, good ? good->path : "none"));
 }
 
@@ -310,7 +311,7 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
   values.emplace_back("wait_share", state.wait_share);
   const Health health = measure_health(step_->student_features(), step_->teacher_features());
   for (const auto& number : health.numbers()) values.push_back(number);
-  if (method_->learner(state.step - 1) != Learner::companion)  // else the student stands still, as it should
+  if (method_->learner(state.step - 1) != Learner::companion)  // else the student is meant to stand still
     for (const std::string& warning : health_watch_.look(state.step, health, means.gradient_norm)) {
       progress.message(warning);
       folder.log(warning);
@@ -325,7 +326,7 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
 }
 
 void Trainer::knn_check(RunFolder& folder, Progress& progress) {
-  check_finite(folder);  // it says more than features that are not finite would
+  check_finite(folder);  // its message says more than one about the features would
   const FeatureOptions options = feature_options([&](const std::string& line) { folder.log(line); });
   const double begin = now();
   const Features train = extract_features(*student_, *train_set_, recipe_.device, recipe_.dtype, options);
@@ -375,7 +376,7 @@ void Trainer::save(RunFolder& folder) {
 
 void Trainer::load(const RunCheckpoint& checkpoint) {
   load_trainer_state(checkpoint.path + "/trainer.safetensors", params_, *step_);
-  COSS_CHECK(step_->updates() == checkpoint.step, checkpoint.path + ": its name and its content tell different steps");
+  COSS_CHECK(step_->updates() == checkpoint.step, checkpoint.path + ": its name says another step than its content");
 }
 
 }  // namespace coss

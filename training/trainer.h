@@ -1,5 +1,5 @@
-// Trainer: a whole training run, from a resolved recipe to a student on disk. It owns what a run is made of and knows
-// the order of things; one step of it is training/step.h, its files are training/run_folder.h.
+// Trainer: a whole training run, from a resolved recipe to a student on disk. It owns the parts of a run and calls them
+// in order. One step of it is in training/step.h, its files are in training/run_folder.h.
 #pragma once
 #include <functional>
 #include <map>
@@ -20,7 +20,7 @@
 namespace coss {
 
 struct TrainResult {
-  int64_t steps = 0;  // done in all
+  int64_t steps = 0;  // of the run so far
   bool interrupted = false;
   double seconds = 0, images_per_second = 0;  // of this process
   std::map<std::string, double> last;         // the last logged numbers
@@ -34,16 +34,16 @@ class Trainer {
   explicit Trainer(ResolvedRecipe recipe);
   ~Trainer();
 
-  // What will happen, for --dry-run and the log.
+  // Data, teacher, student and length of the run in a few lines, for --dry-run and the log.
   std::string summary() const;
 
-  // One step on black images. On Device::dry it makes the processor's plans and computes nothing. Returns the bytes
-  // that parameters and step take. Throws Error on whatever cannot run.
+  // Makes one step on black images. On Device::dry it makes the processor's plans and computes nothing. Returns the
+  // bytes that parameters and step take. Throws Error if some part cannot run.
   size_t rehearse();
 
   // Runs to the end, or until Ctrl-C or SIGTERM, from the folder's last complete checkpoint if there is one. Keeps the
-  // folder once neighbors are mined or a step is done. Throws Error when the loss stops being finite, naming the step
-  // and the last good checkpoint; Interrupted when a signal comes before the first step.
+  // folder once neighbors are mined or a step is done. Throws Error if the loss or the teacher's features are not
+  // finite, with the step and the last good checkpoint, and Interrupted if a signal comes before the first step.
   TrainResult run(RunFolder& folder, Progress& progress);
   int64_t steps() const { return step_->updates(); }
 
@@ -62,7 +62,7 @@ class Trainer {
   void report(RunFolder& folder, Progress& progress, double learning_rate);
   void knn_check(RunFolder& folder, Progress& progress);
   void save_student(const std::string& path);
-  void save_students(const std::string& place);  // and its moving average, if there is one
+  void save_students(const std::string& place);  // the student and, if there is one, its moving average
   void check_finite(const RunFolder& folder) const;
 
   ResolvedRecipe recipe_;  // its checkpoints are closed after construction
@@ -82,7 +82,7 @@ class Trainer {
   std::unique_ptr<Loader> loader_;
   int64_t micro_batches_per_epoch_ = 0, steps_per_epoch_ = 0, total_steps_ = 0;
 
-  // Since the last report, for the progress line.
+  // Times and counts since the last report, for the progress line.
   struct Window;
   std::unique_ptr<Window> window_;
   std::map<std::string, double> last_;

@@ -23,7 +23,7 @@ std::string write_network(const std::string& path, const std::string& model, int
   return path;
 }
 
-TEST(LoadedNetwork, MetadataGivesNormalisationAndInterpolation) {
+TEST(LoadedNetwork, MetadataGivesNormalizationAndInterpolation) {
   const std::string path = write_network(test::scratch_folder() + "/w.safetensors", "resnet20_cifar", 3,
                                          {{"model", "resnet20_cifar"},
                                           {"image_mean", "0.48145466,0.4578275,0.40821073"},
@@ -36,7 +36,7 @@ TEST(LoadedNetwork, MetadataGivesNormalisationAndInterpolation) {
   EXPECT_EQ(loaded->model, "resnet20_cifar");
 }
 
-TEST(LoadedNetwork, ImagesOfAnotherNormalisationAreMapped) {
+TEST(LoadedNetwork, ImagesOfAnotherNormalizationAreMapped) {
   const std::string path = write_network(test::scratch_folder() + "/w.safetensors", "resnet20_cifar", 3,
                                          {{"image_mean", "0,0,0"}, {"image_stddev", "1,1,1"}});
   const auto plain = load_network(Checkpoint(path, "resnet20_cifar"), Classifier::optional, Device::cpu, DType::f32);

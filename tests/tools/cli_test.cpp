@@ -105,7 +105,8 @@ TEST(Cli, ErrorsEndWithOneAndSayWhy) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
-// In one line, before anything is done: this build has no CUDA backend, or there is no GPU, no driver, no library.
+// The message is one line, and nothing is done before: this build has no CUDA backend, or there is no GPU, no driver or
+// no library.
 TEST(Cli, ADeviceThatCannotBeUsedIsSaid) {
   if (contains(run("doctor --json").out, "\"cuda\":{\"usable\":true")) GTEST_SKIP() << "there is a GPU";
   const std::string recipe = write_recipe(R"({"data": {"path": "none"}, "student": {"model": "resnet20_cifar"},

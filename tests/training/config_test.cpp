@@ -155,7 +155,7 @@ TEST(Config, RefusesViewsThatCannotBe) {
     EXPECT_TRUE(contains(refused(views), "data.views must be a list of views, each {\"augmentation\": name")) << views;
 }
 
-TEST(Config, KnowsWhetherTheNormalisationWasGiven) {
+TEST(Config, KnowsWhetherTheNormalizationWasGiven) {
   const char* const bare =
       R"({"method": {"name": "supervised"}, "data": {"path": "x"}, "student": {"model": "resnet18"}})";
   const Config open = parse_config(bare, "recipe.json", {"data.mean=null"});
