@@ -2,6 +2,7 @@
 #include "engine/text.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace coss {
 
@@ -45,10 +46,57 @@ std::string unknown_name(const std::string& what, const std::string& word, const
   return text;
 }
 
-std::string printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
-  return text;
+namespace {
+
+struct CodePoint {
+  uint32_t value;
+  size_t bytes;  // 0: no UTF-8
+};
+
+// The character at `at`, whose first byte is above 127.
+CodePoint code_point(const std::string& text, size_t at) {
+  const auto lead = uint8_t(text[at]);
+  const size_t bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || at + bytes > text.size()) return {0, 0};
+  uint32_t value = lead & (0x7fu >> bytes);
+  for (size_t i = 1; i < bytes; ++i) {
+    if ((uint8_t(text[at + i]) & 0xc0) != 0x80) return {0, 0};
+    value = value << 6 | (uint8_t(text[at + i]) & 0x3f);
+  }
+  const bool longer = (bytes == 3 && value < 0x800) || (bytes == 4 && value < 0x10000);
+  const bool surrogate = value >= 0xd800 && value < 0xe000;
+  return longer || surrogate || value > 0x10ffff ? CodePoint{0, 0} : CodePoint{value, bytes};
+}
+
+bool is_harmless(uint32_t value) {
+  const bool control = value < 0xa0;
+  const bool direction = value == 0x61c || value == 0x200e || value == 0x200f || (value >= 0x2028 && value <= 0x202e) ||
+                         (value >= 0x2066 && value <= 0x2069);
+  return !control && !direction;
+}
+
+}  // namespace
+
+std::string printable(const std::string& text, bool lines) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = uint8_t(text[i]);
+    if (byte < 0x80) {
+      const bool plain = (byte >= 0x20 && byte != 0x7f) || (lines && (byte == '\n' || byte == '\t'));
+      out += plain ? text[i] : '?';
+      ++i;
+      continue;
+    }
+    const CodePoint point = code_point(text, i);
+    if (point.bytes > 0 && is_harmless(point.value)) {
+      out.append(text, i, point.bytes);
+    } else {
+      out += '?';
+    }
+    i += std::max<size_t>(point.bytes, 1);
+  }
+  return out;
 }
 
 }  // namespace coss

@@ -11,7 +11,9 @@ int edit_distance(const std::string& a, const std::string& b);
 std::string nearest(const std::string& word, const std::vector<std::string>& known);
 // `unknown model "resnet5", did you mean "resnet50"? Known: resnet18, ...`
 std::string unknown_name(const std::string& what, const std::string& word, const std::vector<std::string>& known);
-// Names in a file may hold escape sequences, which a terminal would obey: control characters become '?'.
-std::string printable(std::string text);
+// Names in a file may hold any bytes. '?' replaces what a terminal would obey or what misleads the eye: control
+// characters (also U+0080 to U+009F), marks that turn the direction of writing, and bytes that are no UTF-8. With
+// `lines` line breaks and tabs stay.
+std::string printable(const std::string& text, bool lines = false);
 
 }  // namespace coss

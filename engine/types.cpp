@@ -1,6 +1,7 @@
 // Names, sizes and 16-bit conversions of the element types.
 #include "engine/types.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -11,7 +12,15 @@ namespace coss {
 Shape::Shape(std::initializer_list<int64_t> list) : rank(int(list.size())) {
   COSS_ASSERT(list.size() <= size_t(kMaxRank));
   size_t axis = 0;
-  for (int64_t dim : list) dims[axis++] = dim;
+  // So that no product of dimensions and bytes of an element overflows, whatever a recipe or a file asks for.
+  constexpr int64_t kMost = int64_t(1) << 56;
+  int64_t product = 1;
+  bool fits = true;
+  for (int64_t dim : list) {
+    dims[axis++] = dim;
+    fits = fits && !__builtin_mul_overflow(product, std::max<int64_t>(dim, 1), &product);
+  }
+  COSS_CHECK(fits && product <= kMost, "a tensor of shape " + str() + " is impossibly large");
 }
 
 std::string Shape::str() const {

@@ -33,27 +33,32 @@ size_t memory_for(const MiningOptions& options) {
   return info.free_bytes > 0 ? info.free_bytes / 5 * 3 : size_t(4) << 30;
 }
 
-void check_k(int64_t k, int64_t rows) {
-  COSS_CHECK(k > 0, "mining: k must be at least 1");
-  COSS_CHECK(k < rows,
-             fmt::format("mining: {} images have at most {} neighbors each, k = {} is too many", rows, rows - 1, k));
+// The k that `rows` images can have.
+int64_t k_of(const MiningOptions& options, int64_t rows) {
+  COSS_CHECK(options.k > 0, "mining: k must be at least 1");
+  COSS_CHECK(rows > 1, fmt::format("mining: {} images have no neighbors", rows));
+  if (options.cut_k) return std::min(options.k, rows - 1);
+  COSS_CHECK(options.k < rows, fmt::format("mining: {} images have at most {} neighbors each, k = {} is too many", rows,
+                                           rows - 1, options.k));
+  return options.k;
 }
 
 }  // namespace
 
-void mine_file(const std::string& features, const std::string& out, const MiningOptions& options) {
+int64_t mine_file(const std::string& features, const std::string& out, const MiningOptions& options) {
   const NpyFile file(features);
   COSS_CHECK(file.shape().size() == 2,
              features + ": expected a matrix (images, width), found " + shape_text(file.shape()));
   const int64_t rows = file.rows(), width = file.row_size();
-  check_k(options.k, rows);
-  NpyWriter writer(out, FileDType::i32, {rows, options.k});
+  COSS_CHECK(width > 0, features + ": the features have no columns");
+  const int64_t wanted = k_of(options, rows);
+  NpyWriter writer(out, FileDType::i32, {rows, wanted});
   Context& ctx = context(options.device);
   const Kernels& k = kernels(options.device);
   // One half of the memory is for queries with their results, the other for keys (a key is held twice while it is
   // normalized). If one block of keys covers all rows, it is read once and kept.
   const size_t memory = memory_for(options), key_bytes = 3 * size_t(width) * sizeof(float),
-               query_bytes = key_bytes + size_t(options.k) * 16;
+               query_bytes = key_bytes + size_t(wanted) * 16;
   COSS_CHECK(memory >= 2 * query_bytes, "mining: the memory limit does not hold two rows");
   const int64_t key_block = std::clamp<int64_t>(int64_t(memory / 2 / key_bytes), 1, rows);
   const int64_t query_block = std::clamp<int64_t>(int64_t(memory / 2 / query_bytes), 1, std::min<int64_t>(rows, 8192));
@@ -65,7 +70,7 @@ void mine_file(const std::string& features, const std::string& out, const Mining
     const int64_t count = std::min(query_block, rows - first);
     const Tensor queries = all_keys.empty() ? normalized_rows(file, features, first, count, options.device)
                                             : all_keys.view(first * width, {count, width});
-    Nearest nearest(count, options.k, options.device);
+    Nearest nearest(count, wanted, options.device);
     for (int64_t key = 0; key < rows; key += key_block) {
       const int64_t keys = std::min(key_block, rows - key);
       const Tensor block = all_keys.empty() ? normalized_rows(file, features, key, keys, options.device) : all_keys;
@@ -76,12 +81,13 @@ void mine_file(const std::string& features, const std::string& out, const Mining
     if (options.progress) options.progress(first + count, rows);
   }
   writer.finish();
+  return wanted;
 }
 
 std::string passing_features(const std::string& out) { return out + ".features"; }
 
-void mine_network(Network& network, const Dataset& dataset, DType dtype, const FeatureOptions& features,
-                  const std::string& out, const MiningOptions& options) {
+int64_t mine_network(Network& network, const Dataset& dataset, DType dtype, const FeatureOptions& features,
+                     const std::string& out, const MiningOptions& options) {
   struct PassingFile {
     std::string path;
     ~PassingFile() {
@@ -89,10 +95,10 @@ void mine_network(Network& network, const Dataset& dataset, DType dtype, const F
       std::filesystem::remove(path, ignored);
     }
   };
-  check_k(options.k, dataset.size());  // before the long part
+  k_of(options, dataset.size());  // before the long part
   const PassingFile file{passing_features(out)};
   write_features(network, dataset, options.device, dtype, features, file.path);
-  mine_file(file.path, out, options);
+  return mine_file(file.path, out, options);
 }
 
 }  // namespace coss

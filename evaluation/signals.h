@@ -1,10 +1,10 @@
-// Ctrl-C and SIGTERM. The first signal asks the program for a checkpoint and an orderly end; the second ends it at
-// once.
+// Ctrl-C, SIGTERM and SIGHUP (a terminal that was closed). The first signal asks the program for a checkpoint and an
+// orderly end; the second ends it at once. SIGUSR1 asks for a checkpoint alone.
 #pragma once
 
 namespace coss {
 
-// Handles both signals while it is alive.
+// Handles the signals while it is alive. SIGHUP stays ignored where it was, as under nohup.
 class SignalScope {
  public:
   SignalScope();
@@ -19,7 +19,9 @@ bool interrupted();
 struct Interrupted {};
 // Throws Interrupted after a signal.
 void stop_if_interrupted();
-// The program's exit code: 130 after SIGINT, 143 after SIGTERM, else 0.
+// True once after each SIGUSR1.
+bool checkpoint_requested();
+// The program's exit code: 128 and the signal's number (130 after SIGINT, 143 after SIGTERM), else 0.
 int interrupt_exit_code();
 
 }  // namespace coss

@@ -84,14 +84,14 @@ class BingoMethod : public Method {
     const Tensor anchor_keys = every_second(keys, 0), neighbor_keys = every_second(keys, 1);
     const Tensor anchors = every_second(inputs.views[0], 0), neighbors = every_second(inputs.views[0], 1);
     Tensor mixed(anchors.shape(), anchors.dtype(), anchors.device());
-    const Tensor alone = while_below(inputs.step, intra_updates_, keys.dtype());
+    const Tensor alone = while_below(inputs.updates, intra_updates_, keys.dtype());
     BingoWeights weights{straight(0.5, alone, 0.5), straight(-0.5, alone, 0.5),
                          Tensor({1}, keys.dtype(), keys.device())};
-    kernels(mixed).cutmix(context(mixed.device()), cutmix_, inputs.step, anchors, neighbors, mixed, weights.share);
+    kernels(mixed).cutmix(context(mixed.device()), cutmix_, inputs.updates, anchors, neighbors, mixed, weights.share);
 
     Var first;
     const auto embedding = [&](const Tensor& images) {
-      const Var features = student_.features(Var(images), Mode::train, inputs.step);
+      const Var features = student_.features(Var(images), Mode::train, inputs.updates);
       if (first.empty()) first = features;
       return unit_rows((*head_)(features, Mode::train));
     };

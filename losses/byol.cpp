@@ -54,12 +54,12 @@ class ByolMethod : public Method {
 
   LossTerms forward(const StepInputs& inputs) override {
     kernels(share_).cast(context(share_.device()),
-                         straight(1 - momentum_, half_cosine(inputs.step, updates_, share_.dtype()), 0), share_);
+                         straight(1 - momentum_, half_cosine(inputs.updates, updates_, share_.dtype()), 0), share_);
     Var features[2], guesses[2];
     Tensor targets[2];
     for (size_t v = 0; v < 2; ++v) {
-      targets[v] = target_(inputs.views[v], inputs.step);
-      features[v] = student_.features(Var(inputs.views[v]), Mode::train, inputs.step);
+      targets[v] = target_(inputs.views[v], inputs.updates);
+      features[v] = student_.features(Var(inputs.views[v]), Mode::train, inputs.updates);
       guesses[v] = predictor_((*projector_)(features[v], Mode::train), Mode::train);
     }
     return byol_loss(guesses[0], targets[1], guesses[1], targets[0]).with_features(features[0]);

@@ -39,7 +39,7 @@ class CcMethod : public Method {
 
   LossTerms forward(const StepInputs& inputs) override {
     const Tensor target = frozen_features(teacher_, inputs.views[0]);
-    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
+    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
     const Var cc =
         cc_loss(accumulated(through(of_student_, features)), accumulated(through(of_teacher_, Var(target)))).total;
     const Var label = label_loss(weights_.label_weight, student_, features, inputs);

@@ -45,7 +45,7 @@ class Compress1qMethod : public Method {
   LossTerms forward(const StepInputs& inputs) override {
     const Tensor& images = inputs.views[0];
     const Tensor target = frozen_features(teacher_, images);
-    const Var features = student_.features(Var(images), Mode::train, inputs.step);
+    const Var features = student_.features(Var(images), Mode::train, inputs.updates);
     const LossTerms terms = compress_loss(temperature_, through(head_, features), queue_.rows(), target, queue_.rows());
     queue_.push(unit_rows(Var(target)).value);
     return terms.with_features(features, target);
@@ -90,8 +90,8 @@ class Compress2qMethod : public Method {
   LossTerms forward(const StepInputs& inputs) override {
     const Tensor& images = inputs.views[0];
     const Tensor target = frozen_features(teacher_, images);
-    const Tensor key = twin_(images, inputs.step);
-    const Var features = student_.features(Var(images), Mode::train, inputs.step);
+    const Tensor key = twin_(images, inputs.updates);
+    const Var features = student_.features(Var(images), Mode::train, inputs.updates);
     const LossTerms terms = compress_loss(temperature_, features, student_queue_.rows(), target, teacher_queue_.rows());
     student_queue_.push(unit_rows(Var(key)).value);
     teacher_queue_.push(unit_rows(Var(target)).value);

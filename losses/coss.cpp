@@ -46,7 +46,7 @@ class CossMethod : public Method {
 
   LossTerms forward(const StepInputs& inputs) override {
     const Tensor target = frozen_features(teacher_, inputs.views[0]);
-    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
+    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
     return coss_loss(loss_, widened(through(head_, features)), widened(Var(target)).value)
         .with_features(features, target);
   }

@@ -81,11 +81,11 @@ class CrdMethod : public Method {
 
   LossTerms forward(const StepInputs& inputs) override {
     const Tensor target = frozen_features(teacher_, inputs.views.back());
-    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
+    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
     const Var student = unit_rows((*student_head_)(features, Mode::train));
     const Var teacher = unit_rows((*teacher_head_)(Var(target), Mode::train));
     const Tensor& labels = uses_labels() ? inputs.labels : inputs.indices;
-    const LossTerms contrast = crd_loss(loss_, inputs.step, inputs.indices, labels, order_, student, teacher, banks_);
+    const LossTerms contrast = crd_loss(loss_, inputs.updates, inputs.indices, labels, order_, student, teacher, banks_);
     Context& ctx = context(target.device());
     kernels(target).bank_update(ctx, options_.momentum, student.value, inputs.indices, banks_.student);
     kernels(target).bank_update(ctx, options_.momentum, teacher.value, inputs.indices, banks_.teacher);

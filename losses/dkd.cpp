@@ -53,7 +53,7 @@ class DkdMethod : public Method {
     const LossTerms parts = dkd_loss(options_.loss, seen.student, seen.teacher, inputs.labels);
     Var decoupled = parts.total;
     if (warmup_updates_ > 0)
-      decoupled = times(decoupled, ramp(inputs.step, first_share_, warmup_updates_, decoupled.value.dtype()));
+      decoupled = times(decoupled, ramp(inputs.updates, first_share_, warmup_updates_, decoupled.value.dtype()));
     return joined(weighted_sum({{options_.cross_entropy_weight, label}, {1, decoupled}}),
                   {label.value, parts.values.view(1, {1}), parts.values.view(2, {1})})
         .with_features(Var(seen.student_features), seen.teacher_features);

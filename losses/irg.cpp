@@ -89,7 +89,7 @@ class IrgMethod : public MapMethod {
         const NoGrad guard;
         target = accumulated(teacher_.logits(seen.teacher, Mode::eval)).value;
       }
-      of_logits = vertices(accumulated(student_.logits(seen.student, Mode::train, seen.inputs.step)), target);
+      of_logits = vertices(accumulated(student_.logits(seen.student, Mode::train, seen.inputs.updates)), target);
     }
     if (options_.edge_weight > 0) of_edges = edges(seen);
     if (options_.maps && options_.path_weight > 0) {

@@ -16,7 +16,7 @@ struct StepInputs {
   std::vector<Tensor> views;  // each (N,S,S,3) compute dtype, normalized: augmented views of the same N images
   Tensor labels;              // (N) i32; -1 where there is none
   Tensor indices;             // (N) i32: the images' places in the data set
-  Tensor step;                // i64 (1): updates so far, for dropout and other draws
+  Tensor updates;             // i64 (1): updates so far, for dropout and other draws
 };
 
 struct LossTerms {

@@ -42,8 +42,8 @@ class MocoMethod : public Method {
       : MocoMethod(options, parts, head_of(options, parts)) {}
 
   LossTerms forward(const StepInputs& inputs) override {
-    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
-    return contrast(embed(features), inputs.views[1], inputs.step).with_features(features);
+    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
+    return contrast(embed(features), inputs.views[1], inputs.updates).with_features(features);
   }
   std::vector<std::string> term_names() const override { return {"total"}; }
 
@@ -118,10 +118,10 @@ class DiscoMethod : public MocoMethod {
     const FrozenTeacher::Seen targets[2] = {teacher_(inputs.views[0]), teacher_(inputs.views[1])};
     Var features[2], students[2];
     for (size_t v = 0; v < 2; ++v) {
-      features[v] = student_.features(Var(inputs.views[v]), Mode::train, inputs.step);
+      features[v] = student_.features(Var(inputs.views[v]), Mode::train, inputs.updates);
       students[v] = embed(features[v]);
     }
-    const Var nce = contrast(students[0], inputs.views[1], inputs.step).total;
+    const Var nce = contrast(students[0], inputs.views[1], inputs.updates).total;
     const Var distance = add(unit_distance_loss(students[0], targets[0].embedding),
                              unit_distance_loss(students[1], targets[1].embedding));
     return joined(weighted_sum({{1, nce}, {distance_weight_, distance}}), {nce.value, distance.value})

@@ -53,11 +53,11 @@ class SeedMethod : public Method {
   }
 
   LossTerms forward(const StepInputs& inputs) override {
-    const Seen whole = embed(inputs.views[0], inputs.step);
+    const Seen whole = embed(inputs.views[0], inputs.updates);
     LossTerms terms = seed_loss(loss_, whole.student, whole.key, queue_.rows());
     queue_.push(whole.key);
     if (small_queue_) {
-      const Seen small = embed(stacked_views(inputs.views, 1), inputs.step);
+      const Seen small = embed(stacked_views(inputs.views, 1), inputs.updates);
       const LossTerms of_small = seed_loss(loss_, small.student, small.key, small_queue_->rows());
       // One patch of each image, as in the released code: six of one image would crowd the queue.
       small_queue_->push(small.key.view(0, whole.key.shape()));

@@ -40,7 +40,7 @@ class SimclrMethod : public Method {
 
   LossTerms forward(const StepInputs& inputs) override {
     const Tensor images = stacked_views(inputs.views);
-    const Var features = student_.features(Var(images), Mode::train, inputs.step);
+    const Var features = student_.features(Var(images), Mode::train, inputs.updates);
     const Var of_first_view = rows_of(Var(features.value), 0, inputs.views[0].shape()[0]);
     return nt_xent_loss(temperature_, accumulated(head_(features, Mode::train))).with_features(of_first_view);
   }

@@ -44,9 +44,9 @@ class SmdMethod : public Method {
         head_(mlp_head(parts.scope / "head", 1, student_.feature_width, 0, teacher_.feature_width)) {}
 
   LossTerms forward(const StepInputs& inputs) override {
-    const Tensor weight = while_below(inputs.step, warm_updates_, accumulator_of(inputs.views[0].dtype()));
-    const LossTerms a = of_view(inputs.views[0], inputs.step, weight),
-                    b = of_view(inputs.views[1], inputs.step, weight);
+    const Tensor weight = while_below(inputs.updates, warm_updates_, accumulator_of(inputs.views[0].dtype()));
+    const LossTerms a = of_view(inputs.views[0], inputs.updates, weight),
+                    b = of_view(inputs.views[1], inputs.updates, weight);
     const Var values = scale(add(Var(a.values), Var(b.values)), 0.5f);
     return {scale(add(a.total, b.total), 0.5f), values.value, a.student, a.teacher};
   }

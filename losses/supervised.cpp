@@ -11,7 +11,7 @@ class SupervisedMethod : public Method {
   explicit SupervisedMethod(const MethodParts& parts) : student_(parts.student) {}
 
   LossTerms forward(const StepInputs& inputs) override {
-    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
+    const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
     const Var total = label_loss(/*label_weight=*/1, student_, features, inputs);
     return LossTerms{total, total.value}.with_features(features);
   }

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "engine/bounds.h"
 #include "engine/choice.h"
 
 namespace coss {
@@ -27,6 +28,8 @@ void add_common(CLI::App& command, CommonOptions& options);
 void add_json(CLI::App& command, CommonOptions& options);
 // Adds --force, for every command that writes a file that the user names; see check_output() in formats/outputs.h.
 void add_force(CLI::App& command, bool& force);
+// For a number: refuses what is none, is not finite or is out of bounds.
+CLI::Validator within(const Bounds& bounds);
 // Prepares the device as the options say (prepare_device()). Call it first in a command's callback.
 void apply(const CommonOptions& options);
 

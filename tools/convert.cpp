@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/check.h"
+#include "engine/print.h"
 #include "evaluation/checkpoint.h"
 #include "formats/detectron_writer.h"
 #include "formats/outputs.h"
@@ -180,21 +181,21 @@ void convert(const ConvertOptions& options) {
                        {"written", tensors.size()},
                        {"metadata", metadata}};
     // Names in a file may be any bytes; those that are no UTF-8 are replaced.
-    fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
+    print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
     return;
   }
-  fmt::print("{}: {}, {}\n", options.in, checkpoint.facts().model, report.str());
+  print("{}: {}, {}\n", options.in, checkpoint.facts().model, report.str());
   if (to == "onnx") {
-    fmt::print("{}: the network is written", options.out);
+    print("{}: the network is written", options.out);
   } else {
-    fmt::print("{}: {} tensors written", options.out, tensors.size());
+    print("{}: {} tensors written", options.out, tensors.size());
   }
-  if (heads > 0) fmt::print(", {} of them the projection head", heads);
-  fmt::print("; images of mean {} and standard deviation {}", metadata.at("image_mean"), metadata.at("image_stddev"));
+  if (heads > 0) print(", {} of them the projection head", heads);
+  print("; images of mean {} and standard deviation {}", metadata.at("image_mean"), metadata.at("image_stddev"));
   for (const char* key : {"interpolation", "padding", "bn_eps", "se_before_activation"}) {
-    if (const auto said = metadata.find(key); said != metadata.end()) fmt::print(", {} {}", key, said->second);
+    if (const auto said = metadata.find(key); said != metadata.end()) print(", {} {}", key, said->second);
   }
-  fmt::print("\n");
+  print("\n");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "engine/check.h"
 #include "engine/kernels.h"
+#include "engine/print.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -27,10 +28,10 @@ std::string dtype_list(const DeviceInfo& info) {
   return text;
 }
 
-void print(Device device, const DeviceInfo& info) {
+void print_device(Device device, const DeviceInfo& info) {
   constexpr double kGiB = 1 << 30;
-  const auto line = [](const std::string& name, const std::string& value) { fmt::print("  {:<24} {}\n", name, value); };
-  fmt::print("{}\n", name_of(device));
+  const auto line = [](const std::string& name, const std::string& value) { print("  {:<24} {}\n", name, value); };
+  print("{}\n", name_of(device));
   line("usable", info.problem.empty() ? "yes" : "no: " + info.problem);
   if (!info.name.empty()) line("processor", info.name);
   if (info.memory_bytes > 0)
@@ -55,13 +56,13 @@ nlohmann::ordered_json to_json(const DeviceInfo& info) {
 
 void run_doctor(const CommonOptions& options) {
   nlohmann::ordered_json report = {{"coss", COSS_VERSION}};
-  if (!options.json) fmt::print("coss {}\n", COSS_VERSION);
+  if (!options.json) print("coss {}\n", COSS_VERSION);
   for (Device device : {Device::cpu, Device::cuda}) {
     const DeviceInfo info = info_of(device);
     report[name_of(device)] = to_json(info);
-    if (!options.json) print(device, info);
+    if (!options.json) print_device(device, info);
   }
-  if (options.json) fmt::print("{}\n", report.dump());
+  if (options.json) print("{}\n", report.dump());
 }
 
 }  // namespace

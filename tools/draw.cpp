@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "engine/print.h"
 #include "formats/outputs.h"
 #include "tools/command.h"
 #include "tools/commands.h"
@@ -27,9 +28,9 @@ void run_draw(const DrawCommand& options) {
   if (options.common.json) {
     const nlohmann::ordered_json json{
         {"out", options.out}, {"classes", options.draw.classes}, {"train", train}, {"test", test}};
-    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
-    fmt::print("{}: {} training and {} test images of {} classes\n", options.out, train, test, options.draw.classes);
+    print("{}: {} training and {} test images of {} classes\n", options.out, train, test, options.draw.classes);
   }
 }
 

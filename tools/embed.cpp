@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/print.h"
 #include "evaluation/signals.h"
 #include "formats/npy.h"
 #include "formats/outputs.h"
@@ -41,15 +42,14 @@ void run_embed(const EvaluationOptions& options, const std::string& subset, cons
                                                  options.features(*network, "images"), out + "/features.npy");
   write_npy(out + "/labels.npy", FileDType::i32, {size}, written.labels.data());
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"images", size},
-                                              {"width", width},
-                                              {"broken", written.broken},
-                                              {"features", out + "/features.npy"},
-                                              {"labels", out + "/labels.npy"}}
-                           .dump());
+    print("{}\n", nlohmann::ordered_json{{"images", size},
+                                         {"width", width},
+                                         {"broken", written.broken},
+                                         {"features", out + "/features.npy"},
+                                         {"labels", out + "/labels.npy"}}
+                      .dump());
   else
-    fmt::print("{0}/features.npy: {1} x {2} floats; {0}/labels.npy; {3} broken images\n", out, size, width,
-               written.broken);
+    print("{0}/features.npy: {1} x {2} floats; {0}/labels.npy; {3} broken images\n", out, size, width, written.broken);
 }
 
 }  // namespace

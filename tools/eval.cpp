@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/subset.h"
+#include "engine/print.h"
 #include "evaluation/knn.h"
 #include "evaluation/linear_probe.h"
 #include "evaluation/ranks.h"
@@ -19,8 +20,8 @@ using Json = nlohmann::ordered_json;
 
 double two_decimals(double percent) { return std::round(percent * 100) / 100; }
 
-void print(const CommonOptions& common, const Json& result, const std::string& text) {
-  fmt::print("{}\n", common.json ? result.dump() : text);
+void show_result(const CommonOptions& common, const Json& result, const std::string& text) {
+  print("{}\n", common.json ? result.dump() : text);
 }
 
 void run_classify(const EvaluationOptions& options) {
@@ -44,7 +45,7 @@ void run_classify(const EvaluationOptions& options) {
   }
   const double first = two_decimals(100.0 * double(top1) / double(logits.rows));
   const double fifth = two_decimals(100.0 * double(top5) / double(logits.rows));
-  print(options.common, {{"top1", first}, {"top5", fifth}, {"images", logits.rows}},
+  show_result(options.common, {{"top1", first}, {"top5", fifth}, {"images", logits.rows}},
         fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
 }
 
@@ -72,7 +73,7 @@ TrainAndTest open_graded(const DataSource& source, bool leave_one_out, const std
                          "themselves: add {}",
                          source.path, ways_out));
   if (leave_one_out) check_unique(*data.train);
-  fmt::print(stderr, "{}\n", line_of(data, source));
+  print(stderr, "{}\n", line_of(data, source));
   return data;
 }
 
@@ -84,7 +85,8 @@ Features features_of(const EvaluationOptions& options, const LoadedNetwork& netw
                           options.features(network, label));
 }
 
-void run_knn(const EvaluationOptions& options, KnnOptions knn) {
+// `chosen`: --k was given; of the usual numbers those that are too many are cut.
+void run_knn(const EvaluationOptions& options, KnnOptions knn, bool chosen) {
   apply(options.common);
   knn.device = options.common.place();
   const TrainAndTest data =
@@ -92,6 +94,9 @@ void run_knn(const EvaluationOptions& options, KnnOptions knn) {
                   std::string(kSplits) + " or --leave-one-out (each image is graded by all others)");
   const auto network = options.network(Classifier::optional);
   const Features train = features_of(options, *network, *data.train, "training images");
+  const int64_t voters = train.rows - (knn.leave_one_out ? 1 : 0);
+  for (const int64_t k : knn.k)
+    COSS_CHECK(!chosen || k <= voters, fmt::format("--k {} is more than the {} images that can vote", k, voters));
   Json result;
   std::string text;
   std::map<int64_t, double> accuracies;
@@ -108,7 +113,7 @@ void run_knn(const EvaluationOptions& options, KnnOptions knn) {
     result["knn"][std::to_string(k)] = two_decimals(accuracy);
     text += fmt::format("\n  k = {:<4} {:.2f} %", k, accuracy);
   }
-  print(options.common, result, text);
+  show_result(options.common, result, text);
 }
 
 void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
@@ -125,7 +130,7 @@ void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
     result["linear"]["penalty"] = score.penalty;
     text += fmt::format("  (penalty {:.3g})", score.penalty);
   }
-  print(options.common, result, text);
+  show_result(options.common, result, text);
 }
 
 // Adds --test, --split and --split-seed. Returns the first two, of which only one can be given.
@@ -160,17 +165,16 @@ void add_eval(CLI::App& program) {
   CLI::Option* leave_one_out =
       knn.add_flag("--leave-one-out", knn_choice->leave_one_out, "grade each training image by all others");
   for (CLI::Option* other : add_test_images(knn, knn_options->data)) leave_one_out->excludes(other);
-  knn.add_option("--k", knn_choice->k, "neighbors; several at once")->capture_default_str();
+  CLI::Option* k = knn.add_option("--k", knn_choice->k, "neighbors; several at once")
+                       ->check(within(kNeighborBounds))
+                       ->capture_default_str();
   knn.add_option("--temperature", knn_choice->temperature, "temperature T of the votes exp(cosine / T)")
-      ->check(CLI::PositiveNumber)
+      ->check(within(kTemperatureBounds))
       ->capture_default_str();
   add_example(knn,
               "coss eval knn --model resnet20_cifar --weights runs/cifar10/student.safetensors "
               "--data cifar-10-batches-bin --k 1 20");
-  knn.callback([=] {
-    for (const int64_t k : knn_choice->k) COSS_CHECK(k > 0, "--k must be at least 1");
-    run_knn(*knn_options, *knn_choice);
-  });
+  knn.callback([=] { run_knn(*knn_options, *knn_choice, k->count() > 0); });
 
   CLI::App& linear = *command.add_subcommand("linear", "grade frozen features by a linear classifier");
   auto linear_options = std::make_shared<EvaluationOptions>();
@@ -181,10 +185,10 @@ void add_eval(CLI::App& program) {
       ->check(CLI::IsMember({"sgd", "lbfgs"}))
       ->capture_default_str();
   linear.add_option("--epochs", probe->epochs, "sgd: passes; the rate drops tenfold at 60 % and 80 %")
-      ->check(CLI::PositiveNumber)
+      ->check(within({1, kEpochBounds.most}))
       ->capture_default_str();
   linear.add_option("--lr", probe->learning_rate, "sgd: learning rate")
-      ->check(CLI::PositiveNumber)
+      ->check(within({1e-12, kRateBounds.most}))
       ->capture_default_str();
   linear.add_option("--penalties", probe->penalties, "lbfgs: values tried, 1e-6 to 1e5")
       ->check(CLI::Range(1, 1000))

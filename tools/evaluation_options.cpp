@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "engine/print.h"
 #include "formats/layouts.h"
 
 namespace coss {
@@ -15,8 +16,8 @@ std::unique_ptr<LoadedNetwork> EvaluationOptions::network(Classifier classifier)
   auto network = weights.empty()
                      ? random_network(model, common.place(), common.compute())
                      : load_network(Checkpoint(weights, model, from), classifier, common.place(), common.compute());
-  if (!weights.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
-  fmt::print(stderr, "computing in {} on {}\n", dtype_name(common.compute()), name_of(common.place()));
+  if (!weights.empty()) print(stderr, "{}: {}\n", weights, network->report);
+  print(stderr, "computing in {} on {}\n", dtype_name(common.compute()), name_of(common.place()));
   return network;
 }
 
@@ -29,10 +30,10 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
   options.bicubic = network.bicubic;
   std::copy(mean.begin(), mean.end(), options.normalization.mean);
   std::copy(stddev.begin(), stddev.end(), options.normalization.stddev);
-  options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  options.log = [](const std::string& line) { print(stderr, "{}\n", line); };
   if (isatty(STDERR_FILENO))
     options.progress = [label](int64_t done, int64_t size) {
-      fmt::print(stderr, "\r{} {}/{}{}", label, done, size, done == size ? "\n" : "");
+      rewrite_line(stderr, fmt::format("{} {}/{}", label, done, size), done == size);
     };
   return options;
 }
@@ -79,14 +80,19 @@ void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool 
       ->required(required)
       ->type_name("PATH");
   command.add_option("--size", options.image_size, "height and width of the images; 0: those of the model")
+      ->check(within({0, kImageSizeBounds.most}))
       ->capture_default_str();
-  command.add_option("--workers", options.workers, "threads that decode images")->capture_default_str();
+  command.add_option("--workers", options.workers, "threads that decode images")
+      ->check(within(kWorkerBounds))
+      ->capture_default_str();
   command
       .add_option("--mean", options.mean,
                   "mean of each channel, of values in [0,1]; else as the weights say, or ImageNet's")
+      ->check(within(kMeanBounds))
       ->expected(3);
   command
       .add_option("--std", options.stddev, "standard deviation of each channel; else as the weights say, or ImageNet's")
+      ->check(within(kStddevBounds))
       ->expected(3);
   add_common(command, options.common);
 }

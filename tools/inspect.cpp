@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "engine/print.h"
 #include "engine/text.h"
 #include "evaluation/checkpoint.h"
 #include "tools/command.h"
@@ -17,6 +18,7 @@ namespace {
 struct InspectOptions {
   CommonOptions common;
   std::string file;
+  bool verbose = false;
 };
 
 std::string dump(const nlohmann::ordered_json& json) {
@@ -30,6 +32,10 @@ std::pair<std::string, std::string> network_in(const TensorFile& file) try {
   return {checkpoint.facts().model, checkpoint.match().layout_name()};
 } catch (const Error&) {
   return {};
+}
+
+std::string dtype_of(const FileTensor& tensor) {
+  return tensor.unreadable.empty() ? name_of(tensor.dtype) : tensor.unreadable;
 }
 
 void inspect(const InspectOptions& options) {
@@ -46,23 +52,30 @@ void inspect(const InspectOptions& options) {
   if (options.common.json) {
     nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
     for (const FileTensor& tensor : file.tensors())
-      tensors.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
-    fmt::print("{}\n", dump({{"file", options.file},
-                             {"container", file.container()},
-                             {"model", model},
-                             {"layout", layout},
-                             {"tensors", tensors},
-                             {"metadata", file.metadata()},
-                             {"numbers", numbers},
-                             {"bytes", bytes}}));
+      tensors.push_back({{"name", tensor.name}, {"dtype", dtype_of(tensor)}, {"shape", tensor.shape}});
+    print("{}\n", dump({{"file", options.file},
+                        {"container", file.container()},
+                        {"model", model},
+                        {"layout", layout},
+                        {"tensors", tensors},
+                        {"metadata", file.metadata()},
+                        {"left_out", file.unknown_classes()},
+                        {"numbers", numbers},
+                        {"bytes", bytes}}));
     return;
   }
-  fmt::print("{}: {}, {} tensors, {} numbers, {:.1f} MiB\n", options.file, file.container(), file.tensors().size(),
-             numbers, double(bytes) / (1 << 20));
-  if (!model.empty()) fmt::print("  holds a {}, layout {}\n", model, layout);
+  print("{}: {}, {} tensors, {} numbers, {:.1f} MiB\n", options.file, file.container(), file.tensors().size(), numbers,
+        double(bytes) / (1 << 20));
+  if (!model.empty()) print("  holds a {}, layout {}\n", model, layout);
   for (const FileTensor& tensor : file.tensors())
-    fmt::print("  {:<{}}  {:<7}  {}\n", printable(tensor.name), width, name_of(tensor.dtype), shape_text(tensor.shape));
-  for (const auto& [key, value] : file.metadata()) fmt::print("  {} = {}\n", printable(key), printable(value));
+    print("  {:<{}}  {:<7}  {}\n", printable(tensor.name), width, dtype_of(tensor), shape_text(tensor.shape));
+  for (const auto& [key, value] : file.metadata()) print("  {} = {}\n", printable(key), printable(value));
+  const std::vector<std::string>& left_out = file.unknown_classes();
+  if (left_out.empty()) return;
+  print("  {} classes or functions are none that coss knows: their values were left out, nothing was called{}\n",
+        left_out.size(), options.verbose ? ":" : " (--verbose names them)");
+  if (!options.verbose) return;
+  for (const std::string& name : left_out) print("    {}\n", name);
 }
 
 }  // namespace
@@ -71,6 +84,7 @@ void add_inspect(CLI::App& program) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = program.add_subcommand("inspect", "show what a checkpoint file holds");
   command->add_option("file", options->file, "a .safetensors, .pth, .pt, .th, .npz or .npy file")->required();
+  command->add_flag("--verbose", options->verbose, "also name the classes of values that were left out");
   add_json(*command, options->common);
   add_example(*command, "coss inspect runs/quickstart/student.safetensors");
   command->callback([options] { inspect(*options); });

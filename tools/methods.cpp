@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "engine/print.h"
 #include "losses/method.h"
 #include "tools/command.h"
 #include "tools/commands.h"
@@ -60,20 +61,19 @@ void print_table() {
     name_width = std::max(name_width, std::string_view(method.name).size());
     needs_width = std::max(needs_width, needs_in_words(method).size());
   }
-  fmt::print("{:<{}}  {:<{}}  paper\n", "name", name_width, "needs", needs_width);
+  print("{:<{}}  {:<{}}  paper\n", "name", name_width, "needs", needs_width);
   for (const MethodInfo& method : methods())
-    fmt::print("{:<{}}  {:<{}}  {}\n", method.name, name_width, needs_in_words(method), needs_width, method.paper);
+    print("{:<{}}  {:<{}}  {}\n", method.name, name_width, needs_in_words(method), needs_width, method.paper);
 }
 
 void print_one(const MethodInfo& method) {
-  fmt::print("{}: {}\nneeds: {}\n", method.name, method.paper, needs_in_words(method));
+  print("{}: {}\nneeds: {}\n", method.name, method.paper, needs_in_words(method));
   if (method.options.empty()) return;
   size_t width = 0;
   for (const MethodOption& option : method.options) width = std::max(width, std::string_view(option.name).size());
-  fmt::print("options, as method.<name> in a recipe:\n");
+  print("options, as method.<name> in a recipe:\n");
   for (const MethodOption& option : method.options)
-    fmt::print("  {:<{}} = {:<7} {} ({})\n", option.name, width, default_of(option).dump(), option.help,
-               values_of(option));
+    print("  {:<{}} = {:<7} {} ({})\n", option.name, width, default_of(option).dump(), option.help, values_of(option));
 }
 
 void list_methods(const MethodsOptions& options) {
@@ -82,7 +82,7 @@ void list_methods(const MethodsOptions& options) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const MethodInfo& method : methods())
       if (!one || one == &method) list.push_back(to_json(method));
-    fmt::print("{}\n", nlohmann::ordered_json{{"methods", list}}.dump());
+    print("{}\n", nlohmann::ordered_json{{"methods", list}}.dump());
   } else if (one) {
     print_one(*one);
   } else {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "engine/print.h"
 #include "evaluation/neighbors.h"
 #include "evaluation/signals.h"
 #include "formats/outputs.h"
@@ -22,7 +23,8 @@ struct MineOptions {
   bool force = false;
 };
 
-void run_mine(const MineOptions& options) {
+// `chosen`: --k was given; the usual number is cut to what small data has.
+void run_mine(const MineOptions& options, bool chosen) {
   const CommonOptions& common = options.evaluation.common;
   apply(common);
   const std::vector<std::string> inputs{options.features, options.evaluation.weights, options.evaluation.data.path};
@@ -32,29 +34,30 @@ void run_mine(const MineOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   MiningOptions mining;
   mining.k = options.k;
+  mining.cut_k = !chosen;
   mining.device = common.place();
   mining.memory_bytes = size_t(options.memory_gib * double(size_t(1) << 30));
   if (isatty(STDERR_FILENO))
     mining.progress = [](int64_t done, int64_t rows) {
-      fmt::print(stderr, "\rneighbors {}/{}{}", done, rows, done == rows ? "\n" : "");
+      rewrite_line(stderr, fmt::format("neighbors {}/{}", done, rows), done == rows);
     };
 
+  int64_t k = 0;
   if (!options.features.empty()) {
-    mine_file(options.features, options.out, mining);
+    k = mine_file(options.features, options.out, mining);
   } else {
     const EvaluationOptions& from = options.evaluation;
     COSS_CHECK(!from.model.empty() && !from.weights.empty() && !from.data.path.empty(),
                "coss mine: give --features FILE.npy, or --model, --weights and --data");
     const auto dataset = open_dataset(from.data, Split::train);
     const auto network = from.network(Classifier::optional);
-    mine_network(**network, *dataset, common.compute(), from.features(*network, "images"), options.out, mining);
+    k = mine_network(**network, *dataset, common.compute(), from.features(*network, "images"), options.out, mining);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (common.json)
-    fmt::print("{}\n",
-               nlohmann::ordered_json{{"neighbors", options.out}, {"k", options.k}, {"seconds", seconds}}.dump());
+    print("{}\n", nlohmann::ordered_json{{"neighbors", options.out}, {"k", k}, {"seconds", seconds}}.dump());
   else
-    fmt::print("{}: the {} nearest of every image, in {:.1f} s\n", options.out, options.k, seconds);
+    print("{}: the {} nearest of every image, in {:.1f} s\n", options.out, k, seconds);
 }
 
 }  // namespace
@@ -65,7 +68,10 @@ void add_mine(CLI::App& program) {
   CLI::Option* features =
       command.add_option("--features", options->features, "features (images, width) as 'coss embed' writes them")
           ->type_name("FILE.npy");
-  command.add_option("--k", options->k, "neighbors of each image")->check(CLI::PositiveNumber)->capture_default_str();
+  CLI::Option* k =
+      command.add_option("--k", options->k, "neighbors of each image; if it is left out, at most as many as there are")
+          ->check(within(kNeighborBounds))
+          ->capture_default_str();
   command.add_option("--out", options->out, "the file to write, (images, k) 32-bit integers")
       ->required()
       ->type_name("FILE.npy");
@@ -73,11 +79,11 @@ void add_mine(CLI::App& program) {
   command
       .add_option("--memory", options->memory_gib,
                   "GiB that features, scores and results may take; if it is left out 4, or 60 % of a GPU's free memory")
-      ->check(CLI::PositiveNumber);
+      ->check(within(kGibibyteBounds));
   add_evaluation_options(command, options->evaluation, /*required=*/false);
   add_split(command, options->evaluation.data)->excludes(features);
   add_example(command, "coss mine --features features/features.npy --k 384 --out neighbors.npy");
-  command.callback([options] { run_mine(*options); });
+  command.callback([options, k] { run_mine(*options, k->count() > 0); });
 }
 
 }  // namespace coss

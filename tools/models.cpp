@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "engine/print.h"
 #include "models/cost.h"
 #include "tools/command.h"
 #include "tools/commands.h"
@@ -32,15 +33,15 @@ void list_models(const CommonOptions& options) {
                       {"description", model.description}});
     } else {
       if (list.empty())
-        fmt::print("{:<{}} {:>11} {:>11} {:>8} {:>10} {:>5} {:>7}\n", "name", width, "parameters", "MACs", "features",
-                   "MiB/image", "size", "classes");
+        print("{:<{}} {:>11} {:>11} {:>8} {:>10} {:>5} {:>7}\n", "name", width, "parameters", "MACs", "features",
+              "MiB/image", "size", "classes");
       list.push_back(model.name);
-      fmt::print("{:<{}} {:>11} {:>10.3f}G {:>8} {:>10.1f} {:>5} {:>7}  {}\n", model.name, width, cost.parameters,
-                 double(cost.macs) * 1e-9, model.feature_width, double(memory) / (1 << 20), model.image_size,
-                 model.classes, model.description);
+      print("{:<{}} {:>11} {:>10.3f}G {:>8} {:>10.1f} {:>5} {:>7}  {}\n", model.name, width, cost.parameters,
+            double(cost.macs) * 1e-9, model.feature_width, double(memory) / (1 << 20), model.image_size, model.classes,
+            model.description);
     }
   }
-  if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"models", list}}.dump());
+  if (options.json) print("{}\n", nlohmann::ordered_json{{"models", list}}.dump());
 }
 
 }  // namespace

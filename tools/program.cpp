@@ -1,11 +1,18 @@
 // The whole command line: the commands, suggestions for mistyped words, and how errors become exit codes.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
 #include <exception>
 
 #include "engine/context.h"
 #include "engine/kernels.h"
+#include "engine/print.h"
 #include "engine/text.h"
 #include "evaluation/signals.h"
 #include "tools/command.h"
@@ -33,10 +40,20 @@ void add_common(CLI::App& command, CommonOptions& options) {
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command.add_option("--threads", options.threads, "threads; 0: one per core")
-      ->check(CLI::NonNegativeNumber)
+      ->check(within(kThreadBounds))
       ->capture_default_str();
-  command.add_option("--batch", options.batch, "images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--batch", options.batch, "images at a time")->check(within(kBatchBounds))->capture_default_str();
   add_json(command, options);
+}
+
+CLI::Validator within(const Bounds& bounds) {
+  return {[bounds](const std::string& text) -> std::string {
+            double value = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+            const bool good = error == std::errc() && end == text.data() + text.size() && bounds.hold(value);
+            return good ? "" : fmt::format("{} is not {}", text, bounds.str());
+          },
+          ""};
 }
 
 Device CommonOptions::place() const { return resolve_device(device); }
@@ -120,9 +137,7 @@ std::string usage_message(const CLI::App& program, const CLI::ParseError& error,
   return fmt::format("{} (see {} --help)", message, full_name(command));
 }
 
-}  // namespace
-
-int run_program(int argc, const char* const* argv) {
+int run_command(int argc, const char* const* argv) {
   try {
     CLI::App program("Distills large self-supervised teachers into small students.", "coss");
     build(program);
@@ -131,21 +146,41 @@ int run_program(int argc, const char* const* argv) {
     } catch (const CLI::Success& request) {  // --help, --version
       return program.exit(request);
     } catch (const CLI::ParseError& error) {
-      fmt::print(stderr, "coss: {}\n", usage_message(program, error, argc, argv));
+      print(stderr, "coss: {}\n", usage_message(program, error, argc, argv));
       return kUsageError;
     }
     return 0;
   } catch (const Exit& exit) {
     return exit.code;
   } catch (const Interrupted&) {
-    fmt::print(stderr, "coss: stopped before the end; nothing was written\n");
+    print(stderr, "coss: stopped before the end; nothing was written\n");
     return interrupt_exit_code();
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "coss: out of memory; use a smaller batch\n");
+    print(stderr, "coss: out of memory; use a smaller batch\n");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "coss: {}\n", error.what());
+    print(stderr, "coss: {}\n", error.what());
   }
   return 1;
+}
+
+// A closed descriptor would be given to the next file that is opened, and messages would be written into it.
+void open_standard_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0) std::abort();
+}
+
+}  // namespace
+
+int run_program(int argc, const char* const* argv) {
+  open_standard_streams();
+  // A closed pipe or a limit on the size of files is an error of the write, not the program's end.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const int code = run_command(argc, argv);
+  const std::string lost = output_failure();
+  if (lost.empty()) return code;
+  print(stderr, "coss: cannot write the output: {}\n", lost);
+  return code == 0 ? 1 : code;
 }
 
 }  // namespace coss

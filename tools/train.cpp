@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/kernels.h"
+#include "engine/print.h"
 #include "engine/trace.h"
 #include "evaluation/signals.h"
 #include "formats/atomic_file.h"
@@ -50,10 +51,10 @@ void rehearse(ResolvedRecipe recipe, std::FILE* screen) {
   const size_t bytes = trainer.rehearse();
   DeviceInfo info;
   kernels(device).probe(info);
-  fmt::print(screen, "{}\nmemory   a step needs at least {:.1f} GB of {:.1f} GB\n", trainer.summary(),
-             1e-9 * double(bytes), 1e-9 * double(info.memory_bytes));
+  print(screen, "{}\nmemory   a step needs at least {:.1f} GB of {:.1f} GB\n", trainer.summary(), 1e-9 * double(bytes),
+        1e-9 * double(info.memory_bytes));
   if (bytes > info.memory_bytes)
-    fmt::print(stderr, "coss: this machine does not have the memory: lower train.batch, or raise train.accumulate\n");
+    print(stderr, "coss: this machine does not have the memory: lower train.batch, or raise train.accumulate\n");
 }
 
 // The trace must not be written to the run folder, which holds the files of the run only.
@@ -92,7 +93,7 @@ void run_train(const TrainOptions& options) {
   const Config config = recipe.config;
   prepare_device(recipe.device, recipe.dtype, config.tf32, config.threads);
   std::FILE* screen = options.common.json ? stderr : stdout;
-  fmt::print(screen, "{}\n", to_json(config));
+  print(screen, "{}\n", to_json(config));
   if (!options.trace.empty()) {
     check_trace(options, config);
     start_trace(recipe.device);
@@ -101,10 +102,10 @@ void run_train(const TrainOptions& options) {
   const SignalScope signals;
   if (options.dry_run) return rehearse(std::move(recipe), screen);
   Trainer trainer(std::move(recipe));
-  fmt::print(screen, "{}\n", trainer.summary());
+  print(screen, "{}\n", trainer.summary());
   COSS_CHECK(!options.out.empty(), "coss train: --out DIR is missing: the folder for the run");
   RunFolder folder = continues ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);
-  if (options.resume && !continues) fmt::print(screen, "{} holds no run yet: a new one starts\n", options.out);
+  if (options.resume && !continues) print(screen, "{} holds no run yet: a new one starts\n", options.out);
   folder.log(trainer.summary());
   Progress progress(screen);
   const std::string resume_command = fmt::format("coss train {0}/config.json --out {0} --resume", options.out);
@@ -112,10 +113,10 @@ void run_train(const TrainOptions& options) {
   progress.finish();
   if (!options.trace.empty()) {
     write_file_atomically(options.trace, trace_json());
-    fmt::print(screen, "{}", trace_summary());
+    print(screen, "{}", trace_summary());
   }
   if (result.interrupted) {
-    fmt::print(stderr, "coss: stopped at step {}; continue with: {}\n", result.steps, resume_command);
+    print(stderr, "coss: stopped at step {}; continue with: {}\n", result.steps, resume_command);
     throw Exit{interrupt_exit_code()};
   }
   if (options.common.json) {
@@ -124,10 +125,10 @@ void run_train(const TrainOptions& options) {
                                    {"images_per_second", result.images_per_second},
                                    {"student", result.student}};
     for (const auto& [name, value] : result.last) summary["last"][name] = value;
-    fmt::print("{}\n", summary.dump());
+    print("{}\n", summary.dump());
   } else {
-    fmt::print("done: {} steps in {}, {:.0f} images/s; the student is {}\n", result.steps,
-               format_duration(result.seconds), result.images_per_second, result.student);
+    print("done: {} steps in {}, {:.0f} images/s; the student is {}\n", result.steps, format_duration(result.seconds),
+          result.images_per_second, result.student);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "data/augment.h"
+#include "engine/bounds.h"
 #include "formats/layouts.h"
 
 namespace coss {
@@ -58,18 +59,16 @@ void check(const Config& c) {
     need(!c.teacher.weights.empty(), fmt::format("method {} needs a teacher: add teacher.weights=FILE", c.method.name));
   });
 
-  const auto at_least = [&](const char* key, auto value, double least) {
-    need(double(value) >= least, fmt::format("{} is {}; it must be at least {}", key, value, least));
+  const auto within = [&](const char* key, auto value, const Bounds& bounds) {
+    need(bounds.hold(double(value)), fmt::format("{} is {}; it must be {}", key, value, bounds.str()));
   };
-  at_least("threads", c.threads, 0);
-  at_least("data.image_size", c.data.image_size, 8);
-  need(c.data.image_size <= 4096, fmt::format("data.image_size is {}; at most 4096", c.data.image_size));
-  at_least("data.workers", c.data.workers, 1);
+  within("threads", c.threads, kThreadBounds);
+  within("data.image_size", c.data.image_size, kImageSizeBounds);
+  within("data.workers", c.data.workers, kWorkerBounds);
   int64_t described = 0;
   for (const ViewConfig& view : c.data.views) {
     if (!view.augmentation.empty()) look_up("data.views", [&] { find_augmentation(view.augmentation); });
-    need(view.image_size == 0 || (view.image_size >= 8 && view.image_size <= 4096),
-         fmt::format("data.views: image_size is {}; it must be at least 8 and at most 4096", view.image_size));
+    if (view.image_size != 0) within("data.views: image_size", view.image_size, kImageSizeBounds);
     need(view.count >= 1 && view.count <= 64,
          fmt::format("data.views: count is {}; it must be at least 1 and at most 64", view.count));
     described += std::clamp<int64_t>(view.count, 0, 64);
@@ -83,29 +82,32 @@ void check(const Config& c) {
     need(c.data.views.empty() || described == taken,
          fmt::format("data.views describes {} views, and the method {} takes {}", described, c.method.name, taken));
   }
+  if (c.data.mean)
+    for (const float mean : *c.data.mean) within("data.mean", mean, kMeanBounds);
   if (c.data.stddev)
-    need(*std::min_element(c.data.stddev->begin(), c.data.stddev->end()) > 0, "data.stddev must be above 0");
-  at_least("student.classes", c.student.classes, 0);
-  at_least("train.batch", c.train.batch, 1);
-  at_least("train.epochs", c.train.epochs, 1);
-  at_least("train.max_steps", c.train.max_steps, 0);
-  at_least("train.accumulate", c.train.accumulate, 1);
-  at_least("train.clip_norm", c.train.clip_norm, 0);
+    for (const float stddev : *c.data.stddev) within("data.stddev", stddev, kStddevBounds);
+  within("student.classes", c.student.classes, kClassBounds);
+  within("train.batch", c.train.batch, kBatchBounds);
+  within("train.epochs", c.train.epochs, {1, kEpochBounds.most});
+  within("train.max_steps", c.train.max_steps, kStepBounds);
+  within("train.accumulate", c.train.accumulate, kBatchBounds);
+  within("train.clip_norm", c.train.clip_norm, kRateBounds);
   need(c.train.ema_decay >= 0 && c.train.ema_decay < 1, "train.ema_decay must be at least 0 and below 1");
-  at_least("optimizer.weight_decay", c.optimizer.weight_decay, 0);
+  within("optimizer.weight_decay", c.optimizer.weight_decay, kRateBounds);
   need(c.optimizer.momentum >= 0 && c.optimizer.momentum < 1, "optimizer.momentum must be at least 0 and below 1");
-  at_least("schedule.learning_rate", c.schedule.base, 0);
-  at_least("schedule.warmup_epochs", c.schedule.warmup_epochs, 0);
-  at_least("schedule.hold_epochs", c.schedule.hold_epochs, 0);
-  at_least("checkpoint.every_steps", c.checkpoint.every_steps, 0);
-  at_least("checkpoint.keep", c.checkpoint.keep, 0);
-  at_least("log.every_steps", c.log.every_steps, 1);
-  at_least("knn.every_epochs", c.knn.every_epochs, 0);
-  at_least("knn.every_steps", c.knn.every_steps, 0);
-  at_least("knn.k", c.knn.k, 1);
+  within("schedule.learning_rate", c.schedule.base, kRateBounds);
+  within("schedule.warmup_epochs", c.schedule.warmup_epochs, kEpochBounds);
+  within("schedule.hold_epochs", c.schedule.hold_epochs, kEpochBounds);
+  within("checkpoint.every_steps", c.checkpoint.every_steps, kStepBounds);
+  within("checkpoint.keep", c.checkpoint.keep, kStepBounds);
+  within("log.every_steps", c.log.every_steps, {1, kStepBounds.most});
+  within("knn.every_epochs", c.knn.every_epochs, kEpochBounds);
+  within("knn.every_steps", c.knn.every_steps, kStepBounds);
+  within("knn.k", c.knn.k, kNeighborBounds);
 
   const int64_t nearest = c.neighbors.nearest;
-  at_least("neighbors.nearest", nearest, 0);
+  within("neighbors.nearest", nearest, {0, kNeighborBounds.most});
+  within("neighbors.pool", c.neighbors.pool, kNeighborBounds);
   if (nearest > 0) {
     need(c.neighbors.pool >= nearest,
          fmt::format("neighbors.pool is {}; it must be at least neighbors.nearest = {}", c.neighbors.pool, nearest));

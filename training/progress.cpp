@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/print.h"
+
 namespace coss {
 
 std::string format_duration(double seconds) {
@@ -31,7 +33,7 @@ Progress::Progress(std::FILE* out) : out_(out), terminal_(isatty(fileno(out)) ==
 void Progress::show(const ProgressState& state) {
   std::string text = format_progress(state);
   if (!terminal_) {
-    fmt::print(out_, "{}\n", text);
+    print(out_, "{}\n", text);
     std::fflush(out_);
     return;
   }
@@ -39,20 +41,22 @@ void Progress::show(const ProgressState& state) {
   // A line longer than the terminal would wrap and could not be rewritten.
   if (ioctl(fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && text.size() >= size.ws_col)
     text.resize(size.ws_col - 1u);
-  fmt::print(out_, "\r{:<{}}", text, shown_);
-  std::fflush(out_);
+  rewrite_line(out_, fmt::format("{:<{}}", text, shown_));
   shown_ = text.size();
 }
 
 void Progress::message(const std::string& text) {
-  if (shown_ > 0) fmt::print(out_, "\r{:<{}}\r", "", shown_);
+  if (shown_ > 0) {
+    rewrite_line(out_, std::string(shown_, ' '));
+    rewrite_line(out_, "");
+  }
   shown_ = 0;
-  fmt::print(out_, "{}\n", text);
+  print(out_, "{}\n", text);
   std::fflush(out_);
 }
 
 void Progress::finish() {
-  if (shown_ > 0) fmt::print(out_, "\n");
+  if (shown_ > 0) print(out_, "\n");
   std::fflush(out_);
   shown_ = 0;
 }

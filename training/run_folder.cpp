@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "engine/text.h"
 #include "evaluation/neighbors.h"
 #include "formats/atomic_file.h"
 #include "formats/event_file.h"
@@ -64,7 +65,7 @@ class LineFile {
 
   // One call of the system a line, so that lines of several threads do not mix.
   void write(std::string line) {
-    line += '\n';
+    line = printable(line) + '\n';
     const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
     COSS_CHECK(written, fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
   }
@@ -85,9 +86,7 @@ std::vector<RunCheckpoint> complete_checkpoints(const std::string& path) {
 }
 
 // True for files that a killed process left: one that was being written, or features that were to be mined.
-bool is_remains(const std::string& name) {
-  return is_unfinished(name) || name == passing_features("neighbors.npy");
-}
+bool is_remains(const std::string& name) { return is_unfinished(name) || name == passing_features("neighbors.npy"); }
 
 // Empties a folder that has no recipe and holds only what a start makes before its first step.
 void clear_dead_start(const std::string& path) {

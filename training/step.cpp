@@ -33,7 +33,7 @@ Step::Step(Method& method, Params& params, Optimizer& optimizer, const StepOptio
       sources_(options.image_sizes.size()) {
   const DType accumulator = accumulator_of(options.dtype);
   const int64_t terms = int64_t(method.term_names().size());
-  inputs_.step = Tensor({1}, DType::i64, options.device);
+  inputs_.updates = Tensor({1}, DType::i64, options.device);
   scalars_ = Tensor({kScalarCount}, DType::f32, options.device);
   square_sum_ = Tensor({1}, accumulator, options.device);
   teacher_squares_ = Tensor({1}, accumulator, options.device);
@@ -158,11 +158,11 @@ void Step::compute() {
     tape.backward(terms.total, scaler_.view(0, {1}));
   Context& ctx = context(options_.device);
   const Kernels& k = kernels(options_.device);
-  k.meter_add(ctx, inputs_.step, terms.values, sums_);
+  k.meter_add(ctx, inputs_.updates, terms.values, sums_);
   if (terms.teacher.empty()) return;
   // Not every loss becomes NaN when the teacher's features are: some compare or clamp what they are given.
   k.sum_squares(ctx, 0, terms.teacher, teacher_squares_);
-  k.meter_add(ctx, inputs_.step, teacher_squares_, teacher_meter_);
+  k.meter_add(ctx, inputs_.updates, teacher_squares_, teacher_meter_);
 }
 
 void Step::update(double learning_rate) {
@@ -199,7 +199,7 @@ void Step::apply_gradient() {
 void Step::count_update(int64_t updates) {
   updates_ = updates;
   params_.batches_tracked = updates * options_.accumulate;
-  kernels(options_.device).upload(context(options_.device), &updates, inputs_.step);
+  kernels(options_.device).upload(context(options_.device), &updates, inputs_.updates);
   const Learner learner = method_.learner(updates);
   if (learner == learner_) return;
   learner_ = learner;

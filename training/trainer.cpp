@@ -210,7 +210,8 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
         break;  // without the check's result; the step is kept
       }
     }
-    if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
+    const bool wanted = checkpoint_requested() || is_due(done, config_.checkpoint.every_steps);
+    if (wanted && done < total_steps_) save(folder);
   }
 
   if (step_->updates() == 0) stop_if_interrupted();  // there is nothing to keep

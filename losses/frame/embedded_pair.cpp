@@ -45,7 +45,7 @@ EmbeddedPair::Teacher EmbeddedPair::teacher(const StepInputs& inputs, bool learn
 }
 
 EmbeddedPair::Student EmbeddedPair::student(const StepInputs& inputs) const {
-  const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
+  const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
   return {features, through(head_, features)};
 }
 
@@ -55,7 +55,7 @@ EmbeddedPair::Output EmbeddedPair::operator()(const StepInputs& inputs) const {
   const Student seen = student(inputs);
   y.features = seen.features;
   y.student = accumulated(seen.embedding);
-  y.logits = student_.logits(y.features, Mode::train, inputs.step);
+  y.logits = student_.logits(y.features, Mode::train, inputs.updates);
   y.label = cross_entropy(widened(y.logits), inputs.labels);
   y.labels = y.teacher.label.empty() ? y.label : add(y.label, y.teacher.label);
   return y;

@@ -10,7 +10,7 @@ FeatureMethod::FeatureMethod(const HeadOptions& head, const MethodParts& parts)
 
 LossTerms FeatureMethod::forward(const StepInputs& inputs) {
   const Tensor target = frozen_features(teacher_, inputs.views[0]);
-  const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.step);
+  const Var features = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates);
   return loss(widened(through(head_, features)), widened(Var(target)).value).with_features(features, target);
 }
 

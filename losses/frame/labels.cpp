@@ -7,7 +7,7 @@ namespace coss {
 
 Var label_loss(float label_weight, Network& student, const Var& features, const StepInputs& inputs) {
   if (label_weight == 0) return {};
-  return cross_entropy(widened(student.logits(features, Mode::train, inputs.step)), inputs.labels);
+  return cross_entropy(widened(student.logits(features, Mode::train, inputs.updates)), inputs.labels);
 }
 
 }  // namespace coss

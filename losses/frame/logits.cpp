@@ -23,8 +23,8 @@ LogitPair logits_of(Network& student, Network& teacher, const StepInputs& inputs
     const NoGrad guard;
     pair.teacher = widened(teacher.logits(Var(pair.teacher_features), Mode::eval)).value;
   }
-  const Var features = student.features(Var(inputs.views[0]), Mode::train, inputs.step);
-  pair.student = widened(student.logits(features, Mode::train, inputs.step));
+  const Var features = student.features(Var(inputs.views[0]), Mode::train, inputs.updates);
+  pair.student = widened(student.logits(features, Mode::train, inputs.updates));
   pair.student_features = features.value;
   return pair;
 }

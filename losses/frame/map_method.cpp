@@ -19,7 +19,7 @@ LossTerms MapMethod::forward(const StepInputs& inputs) {
   Seen seen{.student = {}, .teacher = {}, .student_stages = {}, .teacher_stages = {}, .inputs = inputs};
   // The last view: the teacher's own where a method gives it one.
   seen.teacher = Var(frozen_features(teacher_, inputs.views.back(), &seen.teacher_stages));
-  seen.student = student_.features(Var(inputs.views[0]), Mode::train, inputs.step, &seen.student_stages);
+  seen.student = student_.features(Var(inputs.views[0]), Mode::train, inputs.updates, &seen.student_stages);
   const Var apart = distance(seen), label = label_loss(weights_.label_weight, student_, seen.student, inputs);
   return joined(weighted_sum({{weights_.weight, apart}, {weights_.label_weight, label}}), {apart.value, label.value})
       .with_features(seen.student, seen.teacher.value);

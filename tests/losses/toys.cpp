@@ -82,7 +82,7 @@ Toys::Toys(const MethodOptions& method_options, const ToyOptions& options)
 }
 
 void Toys::set_step(int64_t step) {
-  inputs.step = Tensor::from(std::vector<int64_t>{step}, {1}, student_params.weights().value.device());
+  inputs.updates = Tensor::from(std::vector<int64_t>{step}, {1}, student_params.weights().value.device());
 }
 
 std::vector<double> Toys::terms() { return method->forward(inputs).values.to_doubles(); }

@@ -89,7 +89,7 @@ TEST(StepGoldens, TenStepsOfCoss) {
       SCOPED_TRACE(step);
       StepInputs inputs;
       inputs.views = {golden_images("step", kBatch, kSize, kImageSeed + uint64_t(step), DType::f32, device)};
-      inputs.step = Tensor::from(std::vector<int64_t>{step}, {1}, device);
+      inputs.updates = Tensor::from(std::vector<int64_t>{step}, {1}, device);
       values[kStep] = float(step + 1);
       const Tensor scalars = Tensor::from(values, {kScalarCount}, device);
       Tape tape;

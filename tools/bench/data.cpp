@@ -6,6 +6,7 @@
 
 #include "data/loader.h"
 #include "engine/kernels.h"
+#include "engine/print.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -32,7 +33,7 @@ void run_bench_data(const BenchDataOptions& options) {
   LoaderOptions loading;
   loading.views = {{find_augmentation(options.augmentation), options.size}};
   loading.workers = options.workers;
-  loading.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  loading.log = [](const std::string& line) { print(stderr, "{}\n", line); };
   Loader loader(*dataset, sampler, loading);
   loader.start(0, 0);
   Tensor images({n, options.size, options.size, 3}, options.common.compute(), device);
@@ -56,14 +57,14 @@ void run_bench_data(const BenchDataOptions& options) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const double rate = double(n * options.steps) / seconds;
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"images_per_second", rate},
-                                              {"workers", options.workers},
-                                              {"batch", n},
-                                              {"augmentation", options.augmentation}}
-                           .dump());
+    print("{}\n", nlohmann::ordered_json{{"images_per_second", rate},
+                                         {"workers", options.workers},
+                                         {"batch", n},
+                                         {"augmentation", options.augmentation}}
+                      .dump());
   else
-    fmt::print("{}: {:.0f} images/s with {}, {} px, {} workers\n", options.data, rate, options.augmentation,
-               options.size, options.workers);
+    print("{}: {:.0f} images/s with {}, {} px, {} workers\n", options.data, rate, options.augmentation, options.size,
+          options.workers);
 }
 
 }  // namespace

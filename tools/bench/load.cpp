@@ -6,6 +6,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "engine/print.h"
 #include "evaluation/checkpoint.h"
 #include "formats/file_bytes.h"
 #include "tools/command.h"
@@ -64,14 +65,14 @@ void run_bench_load(const BenchLoadOptions& options) {
                      }));
   }
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"seconds", loading},
-                                              {"seconds_to_read_twice", twice},
-                                              {"ratio", loading / twice},
-                                              {"bytes", FileBytes(options.file).size()},
-                                              {"peak_bytes", memory}}
-                           .dump());
+    print("{}\n", nlohmann::ordered_json{{"seconds", loading},
+                                         {"seconds_to_read_twice", twice},
+                                         {"ratio", loading / twice},
+                                         {"bytes", FileBytes(options.file).size()},
+                                         {"peak_bytes", memory}}
+                      .dump());
   else
-    fmt::print(
+    print(
         "{}: {:.1f} ms into {} in memory already; {:.1f} ms to read its bytes twice, ratio {:.2f}; {:.1f} MB of "
         "memory\n",
         options.file, loading * 1e3, facts.model, twice * 1e3, loading / twice, double(memory) * 1e-6);

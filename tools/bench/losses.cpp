@@ -10,6 +10,7 @@
 #include <set>
 
 #include "engine/context.h"
+#include "engine/print.h"
 #include "engine/text.h"
 #include "losses/frame/drawn.h"
 #include "tools/command.h"
@@ -102,7 +103,7 @@ void run_bench_losses(const BenchLossesOptions& options) {
   const std::set<std::string> wanted(options.methods.begin(), options.methods.end());
 
   nlohmann::ordered_json list = nlohmann::ordered_json::object();
-  if (!options.common.json) fmt::print("{:<12} {:>10} {:>10} {:>10}\n", "loss", "ms", "MiB", "pool MiB");
+  if (!options.common.json) print("{:<12} {:>10} {:>10} {:>10}\n", "loss", "ms", "MiB", "pool MiB");
   for (const MethodInfo& method : methods()) {
     if (!method.loss_alone || (!wanted.empty() && !wanted.contains(method.name))) continue;
     const Cost cost = cost_of(method, options, device);
@@ -111,11 +112,11 @@ void run_bench_losses(const BenchLossesOptions& options) {
                          {"peak_bytes", cost.peak_bytes},
                          {"pool_bytes", cost.pool_bytes}};
     if (!options.common.json)
-      fmt::print("{:<12} {:>10.3f} {:>10.1f} {:>10.1f}\n", method.name, 1e3 * cost.seconds,
-                 double(cost.peak_bytes) / (1 << 20), double(cost.pool_bytes) / (1 << 20));
+      print("{:<12} {:>10.3f} {:>10.1f} {:>10.1f}\n", method.name, 1e3 * cost.seconds,
+            double(cost.peak_bytes) / (1 << 20), double(cost.pool_bytes) / (1 << 20));
   }
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"batch", options.common.batch}, {"losses", list}}.dump());
+    print("{}\n", nlohmann::ordered_json{{"batch", options.common.batch}, {"losses", list}}.dump());
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/kernels.h"
+#include "engine/print.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -46,16 +47,16 @@ void run_bench_mining(const BenchMiningOptions& options) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const double operations = 2.0 * double(queries) * double(options.rows) * double(options.width);
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"seconds", seconds},
-                                              {"rows", options.rows},
-                                              {"queries", queries},
-                                              {"width", options.width},
-                                              {"k", options.k},
-                                              {"tflops", operations / seconds * 1e-12}}
-                           .dump());
+    print("{}\n", nlohmann::ordered_json{{"seconds", seconds},
+                                         {"rows", options.rows},
+                                         {"queries", queries},
+                                         {"width", options.width},
+                                         {"k", options.k},
+                                         {"tflops", operations / seconds * 1e-12}}
+                      .dump());
   else
-    fmt::print("{} nearest of {} rows among {} x {}: {:.2f} s, {:.1f} TFLOP/s\n", options.k, queries, options.rows,
-               options.width, seconds, operations / seconds * 1e-12);
+    print("{} nearest of {} rows among {} x {}: {:.2f} s, {:.1f} TFLOP/s\n", options.k, queries, options.rows,
+          options.width, seconds, operations / seconds * 1e-12);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "engine/print.h"
 #include "engine/trace.h"
 #include "evaluation/loaded_network.h"
 #include "losses/method.h"
@@ -88,7 +89,7 @@ void run_bench(const BenchOptions& options) {
     step.run_on(images);
     step.update(1e-4);
   });
-  if (options.trace) fmt::print(stderr, "{}", trace_summary());
+  if (options.trace) print(stderr, "{}", trace_summary());
   const int64_t peak = memory_taken(device);
   const double teacher_alone = median_seconds(options.steps, device, [&] {
     const NoGrad no_grad;
@@ -97,19 +98,19 @@ void run_bench(const BenchOptions& options) {
   const double rate = double(n) / whole, teacher_rate = double(n) / teacher_alone;
   const double student_rate = double(n) / std::max(whole - teacher_alone, 1e-9);
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"dtype", dtype_name(dtype)},
-                                              {"images_per_second", rate},
-                                              {"teacher_images_per_second", teacher_rate},
-                                              {"student_images_per_second", student_rate},
-                                              {"peak_bytes", peak},
-                                              {"pool_bytes",
-                                               context(device).pool().bytes_peak() + step.own_pool()->bytes_peak()},
-                                              {"steps", options.steps}}
-                           .dump());
+    print("{}\n",
+          nlohmann::ordered_json{{"dtype", dtype_name(dtype)},
+                                 {"images_per_second", rate},
+                                 {"teacher_images_per_second", teacher_rate},
+                                 {"student_images_per_second", student_rate},
+                                 {"peak_bytes", peak},
+                                 {"pool_bytes", context(device).pool().bytes_peak() + step.own_pool()->bytes_peak()},
+                                 {"steps", options.steps}}
+              .dump());
   else
-    fmt::print("{} -> {}, {} px, batch {}, {}: {:.1f} images/s (teacher {:.1f}, student {:.1f}), {:.2f} GB\n",
-               options.teacher, options.student, options.size, n, dtype_name(dtype), rate, teacher_rate, student_rate,
-               double(peak) * 1e-9);
+    print("{} -> {}, {} px, batch {}, {}: {:.1f} images/s (teacher {:.1f}, student {:.1f}), {:.2f} GB\n",
+          options.teacher, options.student, options.size, n, dtype_name(dtype), rate, teacher_rate, student_rate,
+          double(peak) * 1e-9);
 }
 
 }  // namespace
