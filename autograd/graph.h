@@ -84,7 +84,7 @@ class Graph {
   friend void note(node::Kind, std::vector<Tensor>, const Tensor&);
   std::vector<GraphNode> nodes_;
   Graph* outer_;
-  static constinit thread_local Graph* active_;
+  static inline constinit thread_local Graph* active_ = nullptr;
 };
 
 // For the authors of operations: one line behind the kernel.

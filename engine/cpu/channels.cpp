@@ -1,6 +1,6 @@
 // Weighting of the channels of each image, and copies of columns: cutting, joining and shuffling of channels.
 #include "engine/cpu/columns.h"
-#include "engine/cpu/stream.h"
+#include "engine/cpu/nontemporal.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 

@@ -1,5 +1,5 @@
 // Augmentation: output images of a batch from decoded pixels, one image per thread at a time. What happens to a pixel
-// is image_math.h; a pixel in flight is one 32-bit word, so every operation is a loop without shuffles.
+// is math/image.h; a pixel in flight is one 32-bit word, so every operation is a loop without shuffles.
 #include "engine/math/image.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 // the folding of a frozen norm into convolution weights.
 #include "engine/cpu/activation.h"
 #include "engine/cpu/columns.h"
-#include "engine/cpu/stream.h"
+#include "engine/cpu/nontemporal.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 

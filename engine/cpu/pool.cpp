@@ -4,7 +4,7 @@
 
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/scratch.h"
-#include "engine/cpu/stream.h"
+#include "engine/cpu/nontemporal.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 

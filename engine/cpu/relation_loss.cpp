@@ -7,7 +7,7 @@
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/squares.h"
 #include "engine/kernels.h"
-#include "engine/math/relation.h"
+#include "engine/math/loss.h"
 
 namespace coss::cpu {
 

@@ -1,4 +1,4 @@
-// Augmentation: the output images of a batch from decoded pixels. What happens to a pixel is image_math.h, so that the
+// Augmentation: the output images of a batch from decoded pixels. What happens to a pixel is math/image.h, so that the
 // CPU makes the same image.
 //
 // The parameters lie on the device, so every launch is shaped by the number and the size of the outputs alone.

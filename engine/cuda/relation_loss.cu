@@ -8,7 +8,7 @@
 
 #include "engine/cuda/device.h"
 #include "engine/kernels.h"
-#include "engine/math/relation.h"
+#include "engine/math/loss.h"
 
 namespace coss::cuda {
 namespace {

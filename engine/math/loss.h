@@ -69,4 +69,10 @@ struct SmdPair {
 COSS_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
 COSS_HOST_DEVICE inline double softplus_slope(double x) { return 1 / (1 + std::exp(-x)); }
 
+// Relations between rows: a squared distance, computed from inner products, counts as 0 below this share of the
+// vectors' squared lengths, because that much is rounding.
+constexpr float kSmallestSquareShare = 1e-6f;
+// Distances are clamped there: the square root of the 1e-12 of RKD's program.
+constexpr float kShortestDistance = 1e-6f;
+
 }  // namespace coss
