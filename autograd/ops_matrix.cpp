@@ -11,7 +11,7 @@ void check_matrix(const char* op, const Var& x) {
   COSS_CHECK(x.shape().rank == 2, std::string("[") + op + "] input must be (rows, columns), found " + x.shape().str());
 }
 
-// From x, by a kernel that is called with it.
+// A new tensor of `shape`, filled by call(kernels, context, tensor).
 template <class Call>
 Tensor made(const Tensor& x, const Shape& shape, const Call& call) {
   Tensor y(shape, x.dtype(), x.device());

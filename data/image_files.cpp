@@ -21,7 +21,7 @@ struct ImageFile {
   int32_t label = -1;
 };
 
-// A FIFO or device would never end, and no image is larger than this.
+// No image is larger than this; reading a device might never end.
 constexpr uintmax_t kMostBytes = uintmax_t(1) << 30;
 
 std::vector<uint8_t> read_image_file(const std::string& path) {
@@ -131,7 +131,7 @@ std::vector<std::string> names_of(const std::vector<fs::path>& paths) {
   return names;
 }
 
-// Where the images of a folder are: all in it when `train` is empty, and `test` may be missing.
+// Where the images of a folder are. With an empty `train` all are in the folder itself; `test` may be missing.
 struct Places {
   fs::path train, test;
 };

@@ -1,5 +1,5 @@
-// Samplers: which images make batch `step` of epoch `epoch`. Pure functions of (seed, epoch, step), so a run resumes
-// anywhere without state.
+// Samplers choose the images of batch `step` of epoch `epoch`. They are pure functions of (seed, epoch, step), so a run
+// resumes anywhere without stored state. `step` counts batches here.
 #pragma once
 #include <cstdint>
 #include <string>
