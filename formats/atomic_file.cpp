@@ -1,4 +1,4 @@
-// Temporary, synchronize, rename.
+// Writes a temporary file, synchronizes it with the disk and renames it.
 #include "formats/atomic_file.h"
 
 #include <fcntl.h>
@@ -34,7 +34,7 @@ void AtomicFile::write(const void* data, size_t bytes) {
 
 void AtomicFile::commit() {
   if (std::fflush(file_) != 0 || ::fsync(::fileno(file_)) != 0) fail("write");
-  // A rename before the close keeps the destructor's cleaning right when closing fails.
+  // The rename comes before the close, so that the destructor still cleans up correctly when closing fails.
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename to");
   const bool closed = std::fclose(file_) == 0;
   file_ = nullptr;

@@ -12,7 +12,7 @@ class AtomicFile {
   explicit AtomicFile(std::string path);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
-  // Removes the temporary when commit() was not reached.
+  // Removes the temporary file when commit() was not reached.
   ~AtomicFile();
 
   void write(const void* data, size_t bytes);
@@ -27,7 +27,7 @@ class AtomicFile {
   std::FILE* file_ = nullptr;
 };
 
-// The whole of a small file at once.
+// Writes a small file in one call.
 void write_file_atomically(const std::string& path, const std::string& text);
 
 }  // namespace coss

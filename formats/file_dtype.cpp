@@ -59,7 +59,8 @@ int64_t checked_numel(const std::vector<int64_t>& shape, FileDType dtype, const 
   for (int64_t dim : shape) {
     COSS_CHECK(dim >= 0, what + " has the impossible shape " + shape_text(shape));
     empty |= dim == 0;
-    // A zero further on does not excuse an overflow before it: products over part of the shape are taken elsewhere.
+    // A later dimension of 0 does not excuse an overflow before it, because products over part of the shape are used
+    // elsewhere.
     COSS_CHECK(!__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes),
                what + " has the impossibly large shape " + shape_text(shape));
   }

@@ -13,7 +13,7 @@ constexpr size_t kDeepestStack = 16'000'000;
 constexpr int64_t kMostCopied = 64'000'000;
 constexpr size_t kMostArguments = 64;
 constexpr int64_t kLongestLine = 1 << 16;
-constexpr int64_t kSmallInteger = 256;  // these are made once
+constexpr int64_t kSmallInteger = 256;  // integers below it are made once and shared
 
 class Machine {
  public:
@@ -132,7 +132,7 @@ bool Machine::step_literal(uint8_t opcode) {
     case 'V':
       push(heap_.add_text(in_.line(kLongestLine)));
       return true;
-    // Python 2 texts are bytes that hold names in practice.
+    // Texts of Python 2 are bytes; in practice they hold names.
     case 'T':
       push_bytes(in_.little(4), PickleKind::text);
       return true;
@@ -254,7 +254,7 @@ bool Machine::step_object(uint8_t opcode) {
     case 'R': {  // REDUCE
       const PickleRef arguments = pop(), function = pop();
       check_call(function, arguments);
-      // A copy: the host adds values, which moves the heap.
+      // Copied, because the host adds values, which moves the heap.
       const std::string global = heap_[function].text;
       push(host_.call(heap_, global, arguments));
       return true;
@@ -371,7 +371,7 @@ void Machine::push_long(int64_t bytes) {
     if (bytes > 0 && bytes < 8 && value >> (8 * bytes - 1)) value |= ~uint64_t(0) << (8 * bytes);
     push(heap_.add_integer(int64_t(value)));
   } else {
-    in_.text(bytes);  // wider than any size or offset: a random state or the like
+    in_.text(bytes);  // wider than any size or offset, such as a random state
     push(heap_.add(PickleKind::opaque));
   }
 }

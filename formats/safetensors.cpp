@@ -1,4 +1,4 @@
-// Reading with every length, range and overlap checked; writing with the alignment that readers like.
+// Reading checks every length, range and overlap; writing aligns the data for readers.
 #include "formats/safetensors.h"
 
 #include <algorithm>
@@ -63,7 +63,7 @@ int64_t header_length(const FileBytes& file) {
   return int64_t(length);
 }
 
-// The names of duplicate keys are lost in the parsed JSON, and depth costs stack: both are watched while parsing.
+// The parsed JSON no longer shows duplicate keys, and depth costs stack: both are checked while parsing.
 Json parse_header(const std::string& text, const std::string& path) {
   std::vector<std::set<std::string>> open;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
@@ -117,7 +117,7 @@ FileTensor parse_tensor(const std::string& name, const Json& entry, int64_t data
   return tensor;
 }
 
-// The tensors fill the data from its first byte to its last.
+// Checks that the tensors fill the data from its first byte to its last.
 void check_cover(const std::vector<FileTensor>& tensors, int64_t data_bytes, const std::string& path) {
   std::vector<const FileTensor*> order;
   for (const FileTensor& tensor : tensors) order.push_back(&tensor);
@@ -172,7 +172,7 @@ TensorFileParts read_safetensors(std::shared_ptr<const FileBytes> file) {
 
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  // Widest numbers first, so that each tensor is aligned to its own dtype.
+  // The widest dtypes come first, so that each tensor is aligned to its own dtype.
   std::vector<const NamedTensor*> order;
   for (const NamedTensor& tensor : tensors) order.push_back(&tensor);
   std::stable_sort(order.begin(), order.end(),

@@ -25,7 +25,7 @@ enum class Meaning : uint8_t {
   encoded_bytes,  // (text, 'latin1'): how protocol 2 spells bytes
   new_object,     // (class): how protocols 0 and 1 spell an instance
   new_based,      // (class, object, None), or a dictionary's (class, dict, items)
-  inert,          // something harmless of which nothing is needed
+  inert,          // harmless, and nothing of it is needed
 };
 
 struct Global {
@@ -137,12 +137,12 @@ constexpr Global kGlobals[] = {
 };
 
 const Global* find_global(std::string name) {
-  // Old files name the class of the device: torch.cuda.FloatStorage.
+  // Old files name the device in the class: torch.cuda.FloatStorage.
   constexpr char kCuda[] = "torch.cuda.";
   if (name.starts_with(kCuda) && (name.ends_with("Storage") || name.ends_with("Tensor"))) {
     name = "torch." + name.substr(sizeof(kCuda) - 1);
   }
-  // The classes of tensors of the first releases name a dtype as those of storages do.
+  // In the first releases the class of a tensor names its dtype, as the class of a storage does.
   if (name.starts_with("torch.") && name.ends_with("Tensor")) name.replace(name.size() - 6, 6, "Storage");
   for (const Global& global : kGlobals) {
     if (name == global.name) return &global;
@@ -189,7 +189,7 @@ constexpr size_t kMostTensors = 500'000;
 }  // namespace
 
 bool TorchObjects::knows(const std::string& global) {
-  // Whether a class of a module or a function to call is known when it is used.
+  // Whether an unknown name matters is decided when it is used: it may be the class of a module.
   if (unknown_.empty() && !find_global(global)) unknown_ = global;
   return true;
 }
@@ -199,7 +199,7 @@ void TorchObjects::check_bags(const PickleHeap& heap) const {
     if (bag.built || !heap[bag.self].items.empty()) continue;
     heap.fail("the pickle has an object of class '" + heap[bag.type].text + "' without attributes, which coss refuses");
   }
-  // The attributes of objects may name functions (hooks, activations); in plain data a foreign name has no place.
+  // The attributes of objects may name functions (hooks, activations). In plain data an unknown name is an error.
   if (!unknown_.empty() && bags_.empty()) {
     heap.fail("the pickle names '" + unknown_ + "', which coss does not know and never calls");
   }
@@ -341,7 +341,7 @@ void TorchObjects::build(PickleHeap& heap, PickleRef object, PickleRef state_ref
     const PickleRef array = add_array(heap, items[2], items[1], items[4], heap[items[3]].integer != 0);
     heap[object] = PickleValue(heap[array]);
   } else if (heap[object].kind == PickleKind::dict && state.kind == PickleKind::dict && heap[object].items.empty()) {
-    // A Namespace's attributes. A state dictionary that has items also gets attributes (_metadata), which are no items.
+    // The attributes of a Namespace. A state dictionary also gets attributes (_metadata), which are not items.
     heap.copy_items(state_ref, object);
   }
 }
@@ -439,7 +439,7 @@ PickleRef TorchObjects::add_view(PickleHeap& heap, FileTensor tensor, const Stor
                        __builtin_add_overflow(last, reach, &last)))) {
       heap.fail(where + " has impossible strides");
     }
-    if (tensor.shape[axis] == 1) tensor.strides[axis] = 0;  // any number may stand there
+    if (tensor.shape[axis] == 1) tensor.strides[axis] = 0;  // a file may have any stride there
   }
   if (numel > 0 && last >= held) heap.fail(where + " reaches outside its storage");
   if (numel > held && numel > kMostRepeated) heap.fail(where + " repeats its few numbers too often");
@@ -495,7 +495,7 @@ PickleRef TorchObjects::add_array(PickleHeap& heap, PickleRef dtype_ref, PickleR
   storage.dtype = tensor.dtype;
   storage.numel = numel;
   storage.big_endian = dtype.text == ">";
-  // Taken, not copied: a pickle that names the same bytes again and again gets an error instead of more memory.
+  // The bytes are moved, not copied: a pickle that names the same bytes again gets an error instead of more memory.
   const std::string raw = std::move(heap[bytes_ref].text);
   heap[bytes_ref].text.clear();
   storage.bytes.assign(raw.begin(), raw.end());

@@ -13,7 +13,7 @@
 namespace coss {
 
 struct TorchStorage {
-  std::string key;  // of the file's entry; empty when the bytes stood in the pickle (NumPy arrays)
+  std::string key;  // name of its entry in the file; empty when the bytes were in the pickle (NumPy arrays)
   FileDType dtype = FileDType::u8;
   int64_t numel = 0;
   std::vector<uint8_t> bytes;
@@ -33,8 +33,8 @@ class TorchObjects : public PickleHost {
   int64_t find_storage(const std::string& key) const;
   std::vector<TorchStorage> take_storages() { return std::move(storages_); }
 
-  // What a file may also say outside its pickle: a storage, a part of one (in elements), a tensor whose offset is in
-  // elements. Each is checked against what holds it.
+  // For containers that describe these outside the pickle: a storage, a part of a storage, a tensor. Offsets and
+  // lengths are in elements, and each is checked against what holds it.
   PickleRef add_storage(PickleHeap& heap, const std::string& key, FileDType dtype, int64_t numel);
   PickleRef add_part(PickleHeap& heap, PickleRef storage, int64_t begin, int64_t numel);
   PickleRef add_tensor(PickleHeap& heap, FileTensor tensor, PickleRef storage);
@@ -50,7 +50,7 @@ class TorchObjects : public PickleHost {
                                   std::map<std::string, std::string>& metadata) const;
 
  private:
-  // A storage that is a part of another one (old files): begin and length in elements.
+  // In old files a storage may be a part of another one; begin and length are in elements.
   struct StorageView {
     int64_t storage, begin, numel;
   };
@@ -70,7 +70,7 @@ class TorchObjects : public PickleHost {
 
   std::vector<TorchStorage> storages_;
   std::unordered_map<std::string, size_t> by_key_;
-  std::vector<StorageView> views_;  // what a storage value stands for
+  std::vector<StorageView> views_;  // the part of a storage that each storage value stands for
   std::vector<FileTensor> tensors_;
   std::vector<Bag> bags_;
   std::string unknown_;  // the first name outside the allow-list

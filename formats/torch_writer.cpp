@@ -1,4 +1,4 @@
-// The pickle of a state dictionary, and a zip archive of stored entries whose bytes begin at multiples of 64.
+// Writes the pickle of a state dictionary, and a zip archive of stored entries whose bytes begin at multiples of 64.
 #include "formats/torch_writer.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // The zip container: "<name>/data.pkl", "<name>/data/<key>" and "<name>/byteorder", stored or deflated. TorchScript
-// archives hold the same, and code that is left alone.
+// archives have the same entries, and code, which is not read.
 #include <cstring>
 
 #include "formats/torch_file.h"
