@@ -1,6 +1,6 @@
 // The dry backend: tensors have addresses but no memory behind them, and every kernel is empty. A step on it takes
-// milliseconds and leaves in the pool's counters what the step would take elsewhere. In a PlanScope it makes the
-// processor's plans as well.
+// milliseconds, and the pool's counters then tell how much memory the step needs elsewhere. In a PlanScope it also
+// makes the processor's plans.
 #include <atomic>
 
 #include "engine/kernels.h"

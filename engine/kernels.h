@@ -31,8 +31,8 @@ inline const Kernels& kernels(const Tensor& tensor) { return kernels(tensor.devi
 void require(Device device);
 bool is_usable(Device device);
 
-// While it lives, convolutions and matrix products on Device::dry make the plans that the processor would need for
-// them, so that a step on the dry device throws what the same step would throw on the processor.
+// While it lives, convolutions and matrix products on Device::dry also make the plans that the processor would need. So
+// a step on the dry device throws what the same step would throw on the processor.
 class PlanScope {
  public:
   PlanScope() { context(Device::cpu).set_plans_only(true); }

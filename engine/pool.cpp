@@ -1,4 +1,4 @@
-// Blocks that are given back are kept, and given out again to whoever asks for about as much.
+// Freed blocks are kept, and given out again for requests of about the same size.
 #include "engine/pool.h"
 
 #include <algorithm>
