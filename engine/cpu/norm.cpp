@@ -10,7 +10,7 @@ namespace coss::cpu {
 
 namespace {
 
-// body(i, c, n) for every vector of the matrix: i the element, c the wide column.
+// Calls body(i, c, n) for every vector of the matrix; i is the element, c the wide column.
 template <class Body>
 void for_each_vector(const WideRows& wide, int parts, Body&& body) {
   parallel_parts(wide.rows, 1, parts, [&](int, int64_t begin, int64_t end) {
@@ -31,7 +31,8 @@ inline LaneBits get_bits(const uint8_t* mask, int64_t i, int64_t n) {
   return bits;
 }
 
-// Mean of 64 rows spread over x. Sums of (x - shift) and its square lose no digits when the mean is far from zero.
+// The mean of 64 rows spread over x. With this shift, sums of (x - shift) and its square lose no digits when the mean
+// is far from zero.
 template <class T>
 void sample_mean(const T* x, int64_t rows, int64_t columns, float* shift) {
   const int64_t samples = std::min<int64_t>(rows, 64);
@@ -56,15 +57,15 @@ void normalize(const WideRows& wide, int parts, const T* x, const T* residual, c
   });
 }
 
-// kAct: none, relu for all that have a mask, else the activation whose slope at gamma * (x - mean) * rstd + beta
-// counts.
+// kAct is none; relu for all activations that have a mask; else the activation, whose slope is taken at gamma * (x -
+// mean) * rstd + beta.
 template <class T, Activation kAct>
 void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, const uint8_t* mask, const float* gamma,
               const float* beta, const float* mean, const float* rstd, const T* dy, T* dx, T* dresidual, float* dgamma,
               float* dbeta, bool streaming) {
   const int64_t columns = wide.columns, rows = wide.elements / columns;
   float* values = scratch.take<float>(3 * columns);
-  float* center = scratch.take<float>(wide.width);  // wide copies of the per-channel numbers
+  float* center = scratch.take<float>(wide.width);  // wide copies of the values of each channel
   float* of_dz = scratch.take<float>(wide.width);
   float* of_x = scratch.take<float>(wide.width);
   float* constant = scratch.take<float>(wide.width);
