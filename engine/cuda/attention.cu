@@ -21,8 +21,7 @@ constexpr int kTile = 64;               // queries and keys of a tile
 constexpr int kAcross = 16;             // threads side by side
 constexpr int kRows = 8, kColumns = 4;  // scores of a thread: neighboring rows, and columns kAcross apart
 constexpr int kThreads = kTile / kRows * kAcross;
-constexpr int kPitch =
-    kTile + 4;  // row length of arrays that are stored by columns; rows begin at multiples of 16 bytes
+constexpr int kPitch = kTile + 4;  // row length of arrays stored by columns: a multiple of 16 bytes
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 constexpr float kLeastFinite = std::numeric_limits<float>::lowest();
 

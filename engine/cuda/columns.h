@@ -105,7 +105,7 @@ Tiles sum_tiles(Context& ctx, int64_t rows, int64_t columns, int64_t bytes, int 
   Tiles tiles =
       make_tiles(rows, columns, N, kSumThreads, N == 1 ? kSumScalars : kSumWidth / 2, N == 1 ? kSumScalars : kSumWidth);
   const int64_t processors = multiprocessors(ctx), resident = processors * kSumBlocks;
-  // Small inputs get one block per multiprocessor slot, for few partial sums. Large ones get up to four waves, which
+  // Small inputs get one block per multiprocessor, for few partial sums. Large ones get up to four waves, which
   // even out slow multiprocessors.
   const int64_t waves = std::min<int64_t>(4, std::max<int64_t>(1, bytes / (resident * kSumBytes)));
   share_rows(tiles, bytes <= processors * kSumBytes ? processors : waves * resident, unroll);

@@ -3,9 +3,9 @@
 //
 // Bytes, for a tensor of n: forward reads x twice and the residual once, writes y and n/16 of mask; backward reads dy,
 // x and the mask twice and writes dx (and dresidual). The first pass leaves partial sums per channel (columns.h). For
-// small tensors each block of the second pass adds them up itself, else a tiny kernel in between does. The second pass
-// begins at the bottom, where the cache still holds what the first has read last. A thread keeps its eight channels in
-// both. silu and hardswish have no mask: backward computes what went into them again, from x, which it reads anyway.
+// small tensors each block of the second pass adds them up itself; else a small kernel between the passes does. The
+// second pass begins with the last rows, which are still in the cache from the first. A thread keeps its eight channels
+// in both. silu and hardswish have no mask: backward computes their input again from x, which it reads anyway.
 #include "engine/cuda/columns.h"
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
@@ -16,12 +16,12 @@ namespace coss::cuda {
 namespace {
 
 constexpr int kApplyThreads = 256, kApplyBlocks = 4;  // resident on a multiprocessor, at 64 registers a thread
-constexpr int kBackwardBlocks = 3;                    // three numbers a channel and two inputs need 80
-constexpr int kSmoothBlocks = 2;                      // of silu and hardswish: a fourth number, and its slope
+constexpr int kBackwardBlocks = 3;                    // three values per channel and two inputs need 80 registers
+constexpr int kSmoothBlocks = 2;                      // for silu and hardswish: a fourth value, and the slope
 constexpr int kApplyWidth = 32;             // vectors side by side, at most: 512 bytes of a row of 16-bit elements
 constexpr int64_t kOwnSumBytes = 32 << 10;  // partial sums that a block of the second pass adds up itself
 
-// Whether backward finds the gradient that passes from x; relu stands for all that leave a mask.
+// Whether backward computes the activation's slope from x. relu stands for all activations that have a mask.
 template <Activation kAct>
 constexpr bool kSmooth = !kClips<kAct>;
 template <Activation kAct>
@@ -32,20 +32,20 @@ bool masked(Activation kind) { return clips(kind) && kind != Activation::none; }
 
 bool aligned(const Tensor& x) { return x.empty() || cuda::aligned(x.raw()); }
 
-// An epilogue makes the numbers of the second pass from a channel's finished sums.
+// An epilogue turns the finished sums of a channel into the numbers that the second pass applies to its elements.
 // Forward: y = act(x * factor + offset + residual).
 struct ForwardEpilogue {
   static constexpr int kTerms = 2, kNumbers = 2;
   struct Numbers {  // of one channel
     float value[kNumbers];
   };
-  float* shift = nullptr;  // of the sums; the first pass writes it
+  float* shift = nullptr;  // shift of the sums; the first pass writes it
   const float *gamma = nullptr, *beta = nullptr;
   float *running_mean = nullptr, *running_var = nullptr, *mean = nullptr, *rstd = nullptr;
   int64_t rows = 0;
   float eps = 0, momentum = 0;
 
-  // From the sums of x - shift and of its square; one caller per channel keeps the results.
+  // `sums` are those of x - shift and of its square. One caller per channel stores the results (`keep`).
   __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
     const double count = double(rows), delta = sums[0] / count;
     const double center = double(shift[c]) + delta, spread = sums[1] / count - delta * delta;
@@ -73,7 +73,7 @@ struct BackwardEpilogue {
   float *dgamma = nullptr, *dbeta = nullptr;
   int64_t rows = 0;
 
-  // From the sums of dz and of dz * (x - mean).
+  // `sums` are those of dz and of dz * (x - mean).
   __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
     const double inverse = double(rstd[c]), sum = sums[0], sum_xhat = sums[1] * inverse;
     const double scale = double(gamma[c]) * inverse, slope = -scale * inverse * sum_xhat / double(rows);
@@ -87,7 +87,7 @@ struct BackwardEpilogue {
   }
 };
 
-// What the second pass knows of the first one's sums: the partial ones, or (count == 0) the finished numbers.
+// What the second pass gets from the first: partial sums, or (count == 0) the finished numbers.
 struct Sums {
   float* partials = nullptr;
   int count = 0;
@@ -136,8 +136,8 @@ __device__ inline void channel_numbers(const Epilogue& epilogue, const Sums& sum
 
 // --- forward ---------------------------------------------------------------------------------------------------------
 
-// Sums of x - shift and its square. The shift is the mean of eight rows spread over x, the same ones for every block,
-// so that no digits are lost where the mean is far from zero.
+// Sums of x - shift and its square. The shift is the mean of eight rows spread over x, the same for every block. It
+// keeps all digits where the mean is far from zero.
 template <class T, int N>
 __global__ void __launch_bounds__(kSumThreads, kSumBlocks)
     norm_act_sums_kernel(Tiles tiles, const T* x, float* shift_out, float* partials) {
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kSumThreads, kSumBlocks)
   if (place.works) {
     float sample[kSamples][N];
     COSS_UNROLL
-    for (int s = 0; s < kSamples; ++s)  // ninths seldom fall on the same place of every image
+    for (int s = 0; s < kSamples; ++s)  // steps of a ninth seldom hit the same position in every image
       load<N>(x + tiles.rows * (s + 1) / (kSamples + 1) * tiles.columns + place.column, sample[s]);
     COSS_UNROLL
     for (int s = 0; s < kSamples; ++s) {
@@ -211,7 +211,8 @@ __global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
   });
 }
 
-// Any number of channels and any alignment: eight elements in order are one byte of the mask.
+// For any number of channels and any alignment. A thread has eight consecutive elements, which are one byte of the
+// mask.
 template <class T, Activation kAct>
 __global__ void __launch_bounds__(kApplyThreads)
     norm_act_any_kernel(int64_t numel, int64_t columns, Sums sums, const T* x, const T* residual, T* y, uint8_t* mask) {
@@ -232,7 +233,7 @@ __global__ void __launch_bounds__(kApplyThreads)
 
 // --- backward --------------------------------------------------------------------------------------------------------
 
-// Eight bits of the mask, or all.
+// Eight bits of the mask, or ones where there is no mask.
 template <Activation kAct>
 __device__ inline unsigned mask_bits(const uint8_t* mask, int64_t i) {
   return kAct == Activation::relu ? unsigned(mask[i / 8]) >> i % 8 : ~0u;
@@ -351,12 +352,13 @@ __global__ void __launch_bounds__(kApplyThreads)
 
 // --- launches --------------------------------------------------------------------------------------------------------
 
-// The second pass's grid: many short blocks, which even out slow processors; few where each adds up the sums itself.
+// The second pass's grid: many short blocks, which even out slow multiprocessors; fewer where each adds up the sums
+// itself.
 Tiles apply_tiles(Context& ctx, int64_t rows, int64_t columns, int unroll, bool own_sums) {
   Tiles tiles = make_tiles(rows, columns, kVector, kApplyThreads, kApplyWidth, kApplyWidth);
   const int64_t resident = int64_t(multiprocessors(ctx)) * kApplyBlocks;
   const int64_t pass = int64_t(tiles.down) * unroll, passes = (rows + pass - 1) / pass * tiles.side;
-  const int64_t each = std::clamp<int64_t>(passes / (4 * resident), 1, 8);  // passes of a block
+  const int64_t each = std::clamp<int64_t>(passes / (4 * resident), 1, 8);  // row passes of a block
   share_rows(tiles, own_sums ? resident / 2 : (passes + each - 1) / each, unroll);
   return tiles;
 }
