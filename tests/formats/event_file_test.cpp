@@ -1,4 +1,4 @@
-// TensorBoard events, read back by a small parser of their own; and files that appear only when complete.
+// TensorBoard events, read back by a small parser; and files that appear only when complete.
 #include "formats/event_file.h"
 
 #include <unistd.h>
@@ -122,7 +122,7 @@ TEST(AtomicFile, AppearsOnlyWithCommit) {
 }
 
 TEST(AtomicFile, AFullDiskIsAnError) {
-  // /dev/full refuses every byte: a temporary that is a link to it stands for a full disk.
+  // /dev/full refuses every byte, so a temporary file that is a link to it acts as a full disk.
   const std::string path = scratch_folder() + "/file";
   std::filesystem::create_symlink("/dev/full", path + ".tmp-" + std::to_string(::getpid()));
   const std::string message = error_of([&] { write_file_atomically(path, std::string(1 << 20, 'x')); });

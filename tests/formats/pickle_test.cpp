@@ -1,4 +1,4 @@
-// The pickle machine: every opcode group, and pickles made to harm.
+// The pickle machine: every opcode group, and malicious pickles.
 #include "formats/pickle.h"
 
 #include "tests/formats/format_support.h"
@@ -234,7 +234,7 @@ TEST_F(HostilePickle, ContainersThatHoldThemselves) {
 }
 
 TEST_F(HostilePickle, ContainersThatMultiply) {
-  // Each list holds the one before twenty times: 20^12 tensors if they were counted out.
+  // Each list holds the one before twenty times: written out these would be 20^12 tensors.
   std::string pickle = tensor(0, 4, 1) + "q\x01";
   for (int i = 1; i <= 12; ++i) {
     pickle += "(";
@@ -269,7 +269,7 @@ TEST_F(HostilePickle, CallsNothing) {
   refuse_file("cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nVf8\n\x85RVabc\n\x86R.");
 }
 
-// An instance of an unknown class is a bag of attributes; nothing else of that class is known or done.
+// An instance of an unknown class is a bag of attributes; nothing else of that class is used.
 std::string instance(const std::string& type, const std::string& attributes) {
   return "c" + type + "\n)\x81}(" + attributes + "ub";
 }
@@ -280,7 +280,7 @@ TEST_F(HostilePickle, InstancesAreBagsOfAttributes) {
   const TensorFile plain = open(instance("my\nNet", weight + text("size") + "K\x07" + text("training") + "\x88") + ".");
   EXPECT_EQ(plain.tensors().at(0).name, "w");
   EXPECT_EQ(plain.metadata(), (std::map<std::string, std::string>{{"size", "7"}}));
-  // A dictionary's kind with items of its own, one with slots, and how protocol 0 spells an instance.
+  // A subclass of a dictionary with items, a class with slots, and an instance in protocol 0.
   EXPECT_TRUE(open("cmy\nDict\n)\x81(" + weight + "u.").find("w"));
   EXPECT_TRUE(open("cmy\nNet\n)\x81N}(" + weight +
                    "u\x86"
@@ -313,7 +313,7 @@ TEST_F(HostilePickle, ModulesAreNamedAsTheirStateDictionary) {
 
 TEST_F(HostilePickle, InstancesDoNothing) {
   const std::string weight = text("w") + tensor(0, 4, 1);
-  // Called, called with arguments, given a state that only its code would understand, or left empty.
+  // An unknown class is called, called with arguments, given a state that only its code understands, or left empty.
   expect_contains(refuse_file("cos\nsystem\n)R."), "wants to call 'os.system'");
   expect_contains(refuse_file("cos\nsystem\n" + text("ls") + "\x85\x81."), "wants to call 'os.system' with arguments");
   expect_contains(refuse_file("ccopyreg\n__newobj__\ncos\nsystem\n" + text("ls") + "\x86R."), "from arguments");
@@ -328,9 +328,9 @@ TEST_F(HostilePickle, InstancesDoNothing) {
   refuse_file(instance("my\nNet", "K\x01").substr(0, 10) +
               "](K\x01"
               "ea.");
-  // A name alone does nothing; where no instance is, it is an error all the same.
+  // An unknown name alone does nothing, but in data without instances it is an error.
   expect_contains(refuse_file("}(" + weight + text("f") + "cos\nsystem\nu."), "names 'os.system'");
-  // Bags that hold themselves, and a memory for one long name.
+  // Bags that hold themselves, and many objects with one long name.
   EXPECT_TRUE(open("cmy\nNet\n)\x81q\x01}(" + text("self") + "h\x01" + weight + "ub.").find("w"));
   std::string names = "\x80\x04" + text(std::string(1 << 16, 'n')) +
                       "q\x01"

@@ -1,4 +1,4 @@
-// safetensors: round trip, and headers that lie.
+// safetensors: round trip, and headers with wrong values.
 #include "formats/safetensors.h"
 
 #include <cstring>

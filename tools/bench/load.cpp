@@ -52,7 +52,7 @@ void run_bench_load(const BenchLoadOptions& options) {
   const int64_t before = peak_of_process();
   load_weights(options.file, params, "", is_classifier, options.from);
   const int64_t memory = peak_of_process() - before;
-  double load = 1e9, twice = 1e9;  // the best of several: the file lies in the page cache
+  double load = 1e9, twice = 1e9;  // the best of several, since the file is in the page cache
   for (int64_t run = 0; run < options.runs; ++run) {
     load = std::min(load, seconds_of([&] { load_weights(options.file, params, "", is_classifier, options.from); }));
     twice = std::min(twice, seconds_of([&] {

@@ -31,7 +31,7 @@
 namespace coss {
 namespace {
 
-// Ten classes in turn.
+// Labels of ten classes, in turn.
 std::vector<int32_t> classes_of(int64_t images) {
   std::vector<int32_t> classes;
   for (int64_t i = 0; i < images; ++i) classes.push_back(int32_t(i % 10));

@@ -9,14 +9,14 @@
 namespace coss {
 
 struct LossSizes {
-  int64_t width = 2048;                      // of features
-  int64_t classes = 1000;                    // of logits
+  int64_t width = 2048;                      // columns of features
+  int64_t classes = 1000;                    // columns of logits
   int64_t map = 7, channels = 512;           // of feature maps
-  int64_t queue = 65536, queue_width = 128;  // rows; of embeddings in queues and memory banks
+  int64_t queue = 65536, queue_width = 128;  // rows of the queue; width of embeddings in queues and memory banks
   int64_t negatives = 16384, bank = 50000;   // of CRD
 };
 
-// All of it f32 but for labels.
+// Random inputs for the losses. All are f32, except labels.
 class LossInputs {
  public:
   LossInputs(const LossSizes& of, Device place, int64_t batch) : sizes(of), n(batch), device(place) {}
@@ -25,7 +25,7 @@ class LossInputs {
   Tensor directions(int64_t rows, int64_t width);  // of unit length
   Var variable(const Tensor& value);               // wants a gradient
   Tensor labels() const;
-  // What most losses take: (N, width).
+  // The inputs of most losses: (N, width).
   Var student() { return variable(constant({n, sizes.width})); }
   Tensor teacher() { return constant({n, sizes.width}); }
   Var student_embedding() { return variable(constant({n, sizes.queue_width})); }
