@@ -250,7 +250,7 @@ void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
   COSS_CHECK(double(broken.size()) <= most, std::to_string(broken.size()) + " of " + std::to_string(dataset.size()) +
                                                 " images are broken, more than the allowed share of " +
                                                 std::to_string(options.max_broken_share) + "; the last is " +
-                                                error.what() + ". Mend or remove them");
+                                                error.what() + ". Repair or remove them");
 }
 
 void Loader::State::join(Slot& slot) {

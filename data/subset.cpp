@@ -79,8 +79,9 @@ void check_unique(const Dataset& dataset) {
   RealPaths real;
   std::unordered_set<std::string> seen;
   for (int64_t i = 0; i < dataset.size(); ++i)
-    COSS_CHECK(seen.insert(real(dataset.name(i))).second,
-               dataset.name(i) + " is in the data twice and would grade itself: take it out once");
+    COSS_CHECK(
+        seen.insert(real(dataset.name(i))).second,
+        dataset.name(i) + " is in the data twice and could be both a training and a test image: take it out once");
 }
 
 }  // namespace coss
