@@ -168,7 +168,7 @@ std::optional<int64_t> whole_number(const std::string& text) {
   return value;
 }
 
-// Path and label of one line; the label is the last word when that is a number and something stands before it.
+// Path and label of one line; the label is the last word if that is a number and a path precedes it.
 ImageFile parse_line(const std::string& line, const fs::path& folder, const std::string& where) {
   COSS_CHECK(line.find('\0') == std::string::npos, where + " is not text: a list has one \"path[ label]\" per line");
   ImageFile file;

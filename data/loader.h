@@ -27,7 +27,7 @@ struct View {
 struct Batch {
   int64_t epoch = 0, step = 0;
   std::vector<int64_t> indices;  // what the sampler asked for; in training a broken image is replaced by the next
-                                 // readable one, and its index stands here
+                                 // readable one, whose index is here
   std::vector<int32_t> labels;
   std::vector<uint8_t> valid;  // 0: broken; its pixels are black (only without replacement)
   std::vector<View> views;     // as LoaderOptions::views, all of the same images

@@ -350,7 +350,7 @@ PickleRef TorchObjects::persistent(PickleHeap& heap, PickleRef id_ref) {
   const PickleValue& id = heap[id_ref];
   if (id.kind != PickleKind::tuple || id.items.empty()) heap.fail("the pickle refers to something that is no storage");
   const auto item = [&](size_t i) -> const PickleValue& { return heap[id.items[i]]; };
-  // ('module', class, source file, source): a class as it stands in the pickle of a whole module.
+  // ('module', class, source file, source): a class in the pickle of a whole module.
   if (item(0).text == "module" && id.items.size() > 1 && item(1).kind == PickleKind::global) return id.items[1];
   const Global* named = id.items.size() > 1 && item(1).kind == PickleKind::global ? find_global(item(1).text) : nullptr;
   if (item(0).text != "storage" || id.items.size() < 5 || !named || named->meaning != Meaning::storage_class ||

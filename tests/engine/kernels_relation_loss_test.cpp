@@ -135,7 +135,7 @@ TEST_P(RelationLosses, InstanceEdges) {
       if (n > 2 || (n == 2 && same == 0)) expect_close(loss);
       if (n > 2 && same != 0) {
         expect_close(ds, 10);
-      } else {  // one distance is the largest, whatever it is
+      } else {  // one distance is always the largest
         for (const double value : ds[0].to_doubles()) EXPECT_NEAR(value, 0, 1e-6);
       }
     }

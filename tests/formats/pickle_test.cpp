@@ -288,7 +288,7 @@ TEST_F(HostilePickle, InstancesAreBagsOfAttributes) {
                   .find("w"));
   EXPECT_TRUE(open("ccopy_reg\n_reconstructor\n(cmy\nNet\nc__builtin__\nobject\nNtR}(" + weight + "ub.").find("w"));
   EXPECT_TRUE(open("ccopy_reg\n__newobj__\ncmy\nNet\n\x85R}(" + weight + "ub.").find("w"));
-  // A class that stands in a persistent id, and an attribute that names a function.
+  // A class in a persistent id, and an attribute that names a function.
   EXPECT_TRUE(
       open("(" + text("module") + "cmy\nNet\n" + text("net.py") + text("") + "tQ)\x81}(" + weight + "ub.").find("w"));
   EXPECT_TRUE(open(instance("my\nNet", weight + text("act") + "cmy\nrelu\n") + ".").find("w"));
