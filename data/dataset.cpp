@@ -5,6 +5,7 @@
 
 #include "data/cifar.h"
 #include "data/image_files.h"
+#include "data/image_list.h"
 #include "data/subset.h"
 
 namespace coss {
@@ -21,8 +22,14 @@ std::unique_ptr<Dataset> open_test_images(const std::string& path, const std::st
              path + " holds the training images: give other images as test images");
   const std::vector<std::string> names = train.class_names();
   const bool is_folder = fs::is_directory(path, ignored) && !is_cifar_folder(path);
-  auto test =
-      is_folder && !names.empty() ? open_image_folder(path, Split::test, &names) : open_dataset(path, Split::test);
+  std::unique_ptr<Dataset> test;
+  if (is_folder && !names.empty()) {
+    test = open_image_folder(path, Split::test, &names);
+  } else if (!names.empty() && fs::is_regular_file(path, ignored) && is_list_name(path)) {
+    test = open_image_list(path, &names);
+  } else {
+    test = open_dataset(path, Split::test);
+  }
   COSS_CHECK(test, "no images in " + path);
   COSS_CHECK(train.classes() > 0, train_path + " has no labels to compare with");
   COSS_CHECK(test->classes() > 0, path + " has no labels to compare with");
@@ -42,16 +49,16 @@ std::unique_ptr<Dataset> open_dataset(const std::string& path, Split split) {
   std::error_code error;
   COSS_CHECK(fs::exists(path, error), "no data at " + path + ": there is no such file or folder");
   if (!fs::is_directory(path)) {
-    COSS_CHECK(fs::is_regular_file(path) && fs::path(path).extension() == ".txt",
-               path + " is not a data set: give a folder, or a list of images that ends in .txt");
+    COSS_CHECK(fs::is_regular_file(path) && is_list_name(path),
+               path + " is not a data set: give a folder, or a list of images that ends in .txt, .lst, .csv or .tsv");
     return open_image_list(path);
   }
   if (is_cifar_folder(path)) return open_cifar(path, split);
   auto dataset = open_image_folder(path, split);
-  COSS_CHECK(dataset, "no images in " + path +
-                          ". Looked for CIFAR binaries (data_batch_1.bin, train.bin), for train/ " +
-                          "and val/ or test/, for class folders, and for files that end in jpg, jpeg, png, bmp, ppm " +
-                          "or pgm");
+  COSS_CHECK(dataset,
+             "no images in " + path + ". Looked for CIFAR binaries (data_batch_1.bin, train.bin), for train/ " +
+                 "and val/ or test/, for class folders, and for images (jpg, png, webp, tiff, gif, bmp, ppm, " +
+                 "pgm, avif, heic)");
   return dataset;
 }
 

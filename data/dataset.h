@@ -28,6 +28,8 @@ class Dataset {
   virtual int32_t classes() const = 0;             // 0 when there are no labels
   // The names of the classes 0, 1, ...; empty where a list file numbers them, or where there are no labels.
   virtual std::vector<std::string> class_names() const { return {}; }
+  // Says to users what of the path was left out or could be misread; empty if there is nothing to say.
+  virtual std::string notes() const { return {}; }
   virtual std::string name(int64_t index) const = 0;  // a path, or "data_batch_1.bin[17]"
   // Calls choose(height, width) once the size is known and appends the pixels of the region it returns, (h,w,3) u8 RGB,
   // to `pixels`. Returns that region. Grayscale, CMYK, palette, alpha and 16-bit images are converted. Throws
@@ -40,7 +42,7 @@ enum class Split : uint8_t { train, test };
 
 // Recognizes the kind from the path: CIFAR-10/100 binaries (a folder with data_batch_*.bin or train.bin), a folder with
 // train/ and val/ (or test/) folders of class folders, a folder of class folders, a flat folder of images (labels -1),
-// or a list file (*.txt: "path[ label]" per line, relative to the list). Throws Error that says what was looked for.
+// or a list file (data/image_list.h). Throws Error that says what was looked for.
 // Data without a split of its own gives the same images for both splits: call has_test_images() before grading.
 std::unique_ptr<Dataset> open_dataset(const std::string& path, Split split);
 

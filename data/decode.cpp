@@ -17,10 +17,6 @@ namespace coss {
 
 namespace {
 
-bool starts_with(const std::vector<uint8_t>& bytes, const std::string& magic) {
-  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
-}
-
 uint32_t little_endian(const std::vector<uint8_t>& bytes, size_t at, size_t count) {
   uint32_t value = 0;
   for (size_t i = 0; i < count; ++i) value |= uint32_t(bytes.at(at + i)) << (8 * i);
@@ -75,27 +71,65 @@ Region decode_with_stb(const EncodedImage& image, const ChooseRegion& choose, st
     throw BrokenImage(image.name + ": " + stbi_failure_reason());
   }
   check_image_size(image.name, height, width);
+  constexpr int64_t kSampleBytes = 2;  // 16 bits; the decoder needs as much again during the conversion
+  check_image_memory(image.name, int64_t(height) * width * (std::max(channels, 3) * kSampleBytes));
   const Region region = chosen_region(choose, height, width);
   const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
       stbi_load_from_memory(bytes, size, &width, &height, &channels, 3), stbi_image_free);
   if (!decoded) throw BrokenImage(image.name + ": " + stbi_failure_reason());
-  uint8_t* out = grow(pixels, region);
-  for (int64_t y = 0; y < region.h; ++y) {
-    std::memcpy(out + y * region.w * 3, decoded.get() + ((region.y + y) * width + region.x) * 3, size_t(region.w) * 3);
-  }
+  copy_region({decoded.get(), int64_t(width) * 3, 3}, region, pixels);
   return region;
+}
+
+enum class Format : uint8_t { none, jpeg, png, webp, tiff, gif, bmp, pnm, avif, heif };
+
+Format format_of(const uint8_t* bytes, size_t count) {
+  const auto at = [&](size_t place, const char* magic, size_t length) {
+    return count >= place + length && std::memcmp(bytes + place, magic, length) == 0;
+  };
+  if (at(0, "\xff\xd8\xff", 3)) return Format::jpeg;
+  if (at(0, "\x89PNG\r\n\x1a\n", 8)) return Format::png;
+  if (at(0, "RIFF", 4) && at(8, "WEBP", 4)) return Format::webp;
+  if (at(0, "II*\0", 4) || at(0, "MM\0*", 4) || at(0, "II+\0", 4) || at(0, "MM\0+", 4)) return Format::tiff;
+  if (at(0, "GIF87a", 6) || at(0, "GIF89a", 6)) return Format::gif;
+  if (at(0, "P5", 2) || at(0, "P6", 2)) return Format::pnm;
+  if (at(0, "BM", 2)) return Format::bmp;
+  if (!at(4, "ftyp", 4)) return Format::none;
+  if (at(8, "avif", 4) || at(8, "avis", 4)) return Format::avif;
+  for (const char* brand : {"heic", "heix", "hevc", "heim", "heis", "mif1", "msf1"})
+    if (at(8, brand, 4)) return Format::heif;
+  return Format::none;
 }
 
 Region decode_known(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
   const std::vector<uint8_t>& bytes = image.bytes;
-  if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(image, choose, pixels);
-  if (starts_with(bytes, "P5") || starts_with(bytes, "P6")) return decode_pnm(image, choose, pixels);
-  if (starts_with(bytes, "BM") && !bmp_is_complete(bytes))
-    throw BrokenImage(image.name + ": the BMP file is damaged or cut short");
-  const bool png = starts_with(bytes, "\x89PNG\r\n\x1a\n");
-  if (png && !png_is_complete(bytes)) throw BrokenImage(image.name + ": the PNG file is damaged or cut short");
-  if (png || starts_with(bytes, "BM")) return decode_with_stb(image, choose, pixels);
-  throw BrokenImage(image.name + (bytes.empty() ? ": the file is empty" : ": not a JPEG, PNG, BMP, PGM or PPM image"));
+  switch (format_of(bytes.data(), bytes.size())) {
+    case Format::jpeg:
+      return decode_jpeg(image, choose, pixels);
+    case Format::webp:
+      return decode_webp(image, choose, pixels);
+    case Format::tiff:
+      return decode_tiff(image, choose, pixels);
+    case Format::gif:
+      return decode_gif(image, choose, pixels);
+    case Format::pnm:
+      return decode_pnm(image, choose, pixels);
+    case Format::avif:
+      return decode_avif(image, choose, pixels);
+    case Format::heif:
+      return decode_heif(image, choose, pixels);
+    case Format::png:
+      if (!png_is_complete(bytes)) throw BrokenImage(image.name + ": the PNG file is damaged or cut short");
+      return decode_with_stb(image, choose, pixels);
+    case Format::bmp:
+      if (!bmp_is_complete(bytes)) throw BrokenImage(image.name + ": the BMP file is damaged or cut short");
+      return decode_with_stb(image, choose, pixels);
+    case Format::none:
+      break;
+  }
+  throw BrokenImage(image.name + (bytes.empty()
+                                      ? ": the file is empty"
+                                      : ": not a JPEG, PNG, WebP, TIFF, GIF, BMP, PGM, PPM, AVIF or HEIC image"));
 }
 
 }  // namespace
@@ -118,12 +152,33 @@ void check_image_size(const std::string& name, int64_t height, int64_t width) {
   }
 }
 
+void check_image_memory(const std::string& name, int64_t bytes) {
+  if (bytes > kMostDecodingBytes)
+    throw BrokenImage(name + ": decoding it takes more than " + std::to_string(kMostDecodingBytes >> 20) +
+                      " MiB of memory: make it smaller, or save it as a plain JPEG");
+}
+
 Region chosen_region(const ChooseRegion& choose, int64_t height, int64_t width) {
   const Region region = choose(int32_t(height), int32_t(width));
   COSS_ASSERT(region.h > 0 && region.w > 0 && region.y >= 0 && region.x >= 0);
   COSS_ASSERT(region.h <= height - region.y && region.w <= width - region.x);
   return region;
 }
+
+void copy_region(const Picture& picture, const Region& region, std::vector<uint8_t>& pixels) {
+  uint8_t* out = grow(pixels, region);
+  for (int64_t y = 0; y < region.h; ++y) {
+    const uint8_t* from = picture.bytes + (region.y + y) * picture.stride + int64_t(region.x) * picture.channels;
+    if (picture.channels == 3) {
+      std::memcpy(out, from, size_t(region.w) * 3);
+      out += region.w * 3;
+      continue;
+    }
+    for (int64_t x = 0; x < region.w; ++x, from += picture.channels, out += 3) std::memcpy(out, from, 3);
+  }
+}
+
+bool looks_like_image(const uint8_t* bytes, size_t count) { return format_of(bytes, count) != Format::none; }
 
 uint8_t* grow(std::vector<uint8_t>& pixels, const Region& region) {
   const size_t before = pixels.size();

@@ -63,6 +63,8 @@ class JpegReader {
   }
   int64_t height() const { return info_.image_height; }
   int64_t width() const { return info_.image_width; }
+  int64_t components() const { return info_.num_components; }
+  bool is_progressive() const { return info_.progressive_mode; }
 
   void decode(const Region& region, uint8_t* out) {
     const bool cmyk = info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
@@ -111,11 +113,7 @@ class JpegReader {
   // Samples are taken as inverted, as Adobe's programs write them; Pillow does the same.
   static void cmyk_to_rgb(const uint8_t* cmyk, int32_t count, uint8_t* rgb) {
     for (int32_t x = 0; x < count; ++x, cmyk += 4, rgb += 3) {
-      const int32_t white = cmyk[3];
-      for (int c = 0; c < 3; ++c) {
-        const int32_t product = (255 - cmyk[c]) * white + 128;
-        rgb[c] = uint8_t(white - (((product >> 8) + product) >> 8));
-      }
+      for (int c = 0; c < 3; ++c) rgb[c] = ink_on_white(255 - cmyk[c], cmyk[3]);
     }
   }
 
@@ -132,6 +130,9 @@ Region decode_jpeg(const EncodedImage& image, const ChooseRegion& choose, std::v
   JpegReader reader(image);
   reader.read_header();
   check_image_size(image.name, reader.height(), reader.width());
+  // The coefficients of a progressive file stay in memory, 16 bits per sample.
+  if (reader.is_progressive())
+    check_image_memory(image.name, reader.height() * reader.width() * reader.components() * 2);
   const Region region = chosen_region(choose, reader.height(), reader.width());
   reader.decode(region, grow(pixels, region));
   return region;

@@ -1,12 +1,13 @@
-// Image files by folder or by list. Labels and order are those of torchvision's ImageFolder: classes are the sorted
-// names of the folders, files are sorted by folder and then by name.
+// Image files by folder. Labels and order are those of torchvision's ImageFolder: classes are the sorted names of the
+// folders, files are sorted by folder and then by name.
 #include "data/image_files.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
+#include <set>
 
 #include "data/decode.h"
 
@@ -15,11 +16,6 @@ namespace coss {
 namespace fs = std::filesystem;
 
 namespace {
-
-struct ImageFile {
-  std::string path;
-  int32_t label = -1;
-};
 
 // No image is larger than this; reading a device might never end.
 constexpr uintmax_t kMostBytes = uintmax_t(1) << 30;
@@ -38,13 +34,15 @@ std::vector<uint8_t> read_image_file(const std::string& path) {
 
 class ImageFileDataset : public Dataset {
  public:
-  ImageFileDataset(std::vector<ImageFile> files, int32_t classes, std::vector<std::string> class_names = {})
-      : files_(std::move(files)), classes_(classes), class_names_(std::move(class_names)) {}
+  ImageFileDataset(std::vector<ImageFile> files, int32_t classes, std::vector<std::string> class_names,
+                   std::string notes)
+      : files_(std::move(files)), classes_(classes), class_names_(std::move(class_names)), notes_(std::move(notes)) {}
 
   int64_t size() const override { return int64_t(files_.size()); }
   int32_t label(int64_t index) const override { return file(index).label; }
   int32_t classes() const override { return classes_; }
   std::vector<std::string> class_names() const override { return class_names_; }
+  std::string notes() const override { return notes_; }
   std::string name(int64_t index) const override { return file(index).path; }
   Region read(int64_t index, const std::function<Region(int32_t, int32_t)>& choose,
               std::vector<uint8_t>& pixels) const override {
@@ -60,69 +58,132 @@ class ImageFileDataset : public Dataset {
   std::vector<ImageFile> files_;
   int32_t classes_;
   std::vector<std::string> class_names_;
+  std::string notes_;
 };
 
 // --- folders -------------------------------------------------------------------------------------------------------
 
-bool is_image_name(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = char(std::tolower(static_cast<unsigned char>(c)));
-  for (const char* known : {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"}) {
-    if (extension == known) return true;
-  }
-  return false;
+// Files and folders that operating systems add.
+bool is_system_folder(const std::string& name) {
+  return name.starts_with(".") || name == "__MACOSX" || name == "@eaDir" || name == "lost+found" ||
+         name == "$RECYCLE.BIN";
 }
 
 std::vector<fs::path> sub_folders(const fs::path& folder) {
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_directory() && !entry.path().filename().string().starts_with(".")) folders.push_back(entry.path());
+    if (entry.is_directory() && !is_system_folder(entry.path().filename().string())) folders.push_back(entry.path());
   }
   std::sort(folders.begin(), folders.end(),
             [](const fs::path& a, const fs::path& b) { return a.filename().string() < b.filename().string(); });
   return folders;
 }
 
-template <class Iterator>
-std::vector<ImageFile> sorted_images(Iterator entries, int32_t label) {
-  std::vector<fs::path> paths;
-  for (const auto& entry : entries) {
-    if (is_image_name(entry.path()) && !entry.is_directory()) paths.push_back(entry.path());
+// Whether a file with another extension is an image anyway. Text files are not opened.
+bool is_image_by_content(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  for (const char* text : {".txt", ".md", ".xml", ".json", ".csv", ".tsv", ".html", ".yaml", ".yml", ".log", ".py"})
+    if (extension == text) return false;
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return false;
+  uint8_t head[16] = {};
+  std::ifstream stream(path, std::ios::binary);
+  stream.read(reinterpret_cast<char*>(head), sizeof(head));
+  return looks_like_image(head, size_t(stream.gcount()));
+}
+
+// The images of a folder, and counts of other files by their extension.
+struct FolderFiles {
+  std::vector<ImageFile> images;
+  std::map<std::string, int64_t> left_out;
+
+  std::string notes() const {
+    std::string text;
+    int64_t files = 0;
+    for (const auto& [kind, count] : left_out) {
+      text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + kind;
+      files += count;
+    }
+    return text.empty() ? "" : std::to_string(files) + " files are no images: " + text;
   }
-  std::sort(paths.begin(), paths.end(), [](const fs::path& a, const fs::path& b) {
-    const std::string left = a.parent_path().string(), right = b.parent_path().string();
-    return left != right ? left < right : a.filename().string() < b.filename().string();
-  });
-  std::vector<ImageFile> files;
-  for (const fs::path& path : paths) files.push_back({path.string(), label});
-  return files;
-}
+};
 
-// Everything below the folder, also through links.
-std::vector<ImageFile> images_below(const fs::path& folder, int32_t label) {
-  return sorted_images(fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink),
-                       label);
-}
+class FolderReader {
+ public:
+  explicit FolderReader(FolderFiles& found) : found_(found) {}
 
-std::unique_ptr<Dataset> open_folder(const fs::path& folder, const std::vector<std::string>& class_names) {
-  std::vector<ImageFile> files;
+  // Everything below the folder, also through links.
+  bool read_below(const fs::path& folder, int32_t label) {
+    constexpr int kDeepest = 64;  // a link to a parent folder would never end
+    fs::recursive_directory_iterator entries(folder, fs::directory_options::follow_directory_symlink);
+    for (; entries != fs::recursive_directory_iterator(); ++entries) {
+      COSS_CHECK(entries.depth() < kDeepest, entries->path().string().substr(0, 1000) +
+                                                 " is nested too deeply: does a link point to a folder above it?");
+      if (!entries->is_directory()) {
+        look_at(*entries);
+      } else if (is_system_folder(entries->path().filename().string())) {
+        entries.disable_recursion_pending();
+      }
+    }
+    return take(label);
+  }
+
+  bool read_flat(const fs::path& folder) {
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (!entry.is_directory()) look_at(entry);
+    return take(-1);
+  }
+
+ private:
+  void look_at(const fs::directory_entry& entry) {
+    const fs::path& path = entry.path();
+    const std::string name = path.filename().string();
+    if (name.starts_with(".")) {
+      ++found_.left_out[name.starts_with("._") ? "resource forks (._)" : "hidden"];
+    } else if (is_image_name(path) || is_image_by_content(path)) {
+      paths_.push_back(path);
+    } else {
+      const std::string extension = path.extension().string();
+      ++found_.left_out[extension.empty() ? "without extension" : extension];
+    }
+  }
+
+  bool take(int32_t label) {
+    std::sort(paths_.begin(), paths_.end(), [](const fs::path& a, const fs::path& b) {
+      const std::string left = a.parent_path().string(), right = b.parent_path().string();
+      return left != right ? left < right : a.filename().string() < b.filename().string();
+    });
+    for (const fs::path& path : paths_) found_.images.push_back({path.string(), label});
+    const bool any = !paths_.empty();
+    paths_.clear();
+    return any;
+  }
+
+  FolderFiles& found_;
+  std::vector<fs::path> paths_;
+};
+
+std::unique_ptr<Dataset> open_folder(const fs::path& folder, const std::vector<std::string>& class_names,
+                                     const std::string& split_notes) {
+  FolderFiles found;
+  FolderReader reader(found);
   std::vector<std::string> empty;
-  const std::vector<fs::path> folders = sub_folders(folder);
-  for (const fs::path& sub : folders) {
+  for (const fs::path& sub : sub_folders(folder)) {
     const std::string name = sub.filename().string();
     const auto known = std::find(class_names.begin(), class_names.end(), name);
     COSS_CHECK(known != class_names.end(), sub.string() + " is a class that the training folder does not have");
-    const std::vector<ImageFile> found = images_below(sub, int32_t(known - class_names.begin()));
-    if (found.empty()) empty.push_back(name);
-    files.insert(files.end(), found.begin(), found.end());
+    if (!reader.read_below(sub, int32_t(known - class_names.begin()))) empty.push_back(name);
   }
-  if (!files.empty()) {
+  const auto notes = [&] {
+    const std::string of_files = found.notes();
+    return split_notes + (split_notes.empty() || of_files.empty() ? "" : "; ") + of_files;
+  };
+  if (!found.images.empty()) {
     COSS_CHECK(empty.empty(), folder.string() + "/" + empty[0] + " holds no image: remove it, or put the class there");
-    return std::make_unique<ImageFileDataset>(std::move(files), int32_t(class_names.size()), class_names);
+    return make_image_files(std::move(found.images), int32_t(class_names.size()), class_names, notes());
   }
-  files = sorted_images(fs::directory_iterator(folder), -1);
-  if (files.empty()) return nullptr;
-  return std::make_unique<ImageFileDataset>(std::move(files), 0);
+  if (!reader.read_flat(folder)) return nullptr;
+  return make_image_files(std::move(found.images), 0, {}, notes());
 }
 
 std::vector<std::string> names_of(const std::vector<fs::path>& paths) {
@@ -134,59 +195,94 @@ std::vector<std::string> names_of(const std::vector<fs::path>& paths) {
 // Where the images of a folder are. With an empty `train` all are in the folder itself; `test` may be missing.
 struct Places {
   fs::path train, test;
+  std::vector<fs::path> others;  // folders that are neither
 };
+
+constexpr const char* kTrainNames[] = {"train", "training"};
+constexpr const char* kTestNames[] = {"val", "valid", "validation", "eval", "test", "testing"};
+
+std::string lower_name(const fs::path& path) {
+  std::string name = path.filename().string();
+  for (char& c : name) c = char(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+// The folders that have one of the names, in the order of the names.
+template <size_t N>
+std::vector<fs::path> called(const std::vector<fs::path>& folders, const char* const (&names)[N]) {
+  std::vector<fs::path> found;
+  for (const char* name : names)
+    for (const fs::path& folder : folders)
+      if (lower_name(folder) == name) found.push_back(folder);
+  return found;
+}
+
+bool has_sub_folders(const fs::path& folder) { return !sub_folders(folder).empty(); }
 
 Places places_in(const fs::path& folder) {
   Places places;
-  if (!fs::is_directory(folder / "train")) return places;
-  for (const char* name : {"val", "test"}) {
-    if (places.test.empty() && fs::is_directory(folder / name)) places.test = folder / name;
+  const std::vector<fs::path> folders = sub_folders(folder);
+  const std::vector<fs::path> train = called(folders, kTrainNames), test = called(folders, kTestNames);
+  COSS_CHECK(train.size() < 2, folder.string() + " has both " + train[0].filename().string() + "/ and " +
+                                   train[1].filename().string() +
+                                   "/: which one holds the training images? Name it, or "
+                                   "move the other away");
+  if (train.empty()) {
+    // A class may be called "test", but a folder of class folders is no class.
+    const bool looks = std::any_of(test.begin(), test.end(), has_sub_folders);
+    COSS_CHECK(!looks, folder.string() + " has " + test[0].filename().string() +
+                           "/ with class folders in it, and no train/: name the folder of the images itself");
+    return places;
   }
-  // A lone "train" beside other folders is a class of that name.
-  if (!places.test.empty() || sub_folders(folder).size() == 1) places.train = folder / "train";
+  if (test.empty() && folders.size() > 1) {
+    COSS_CHECK(!has_sub_folders(train[0]),
+               folder.string() + " has " + train[0].filename().string() +
+                   "/ with class folders in it beside other folders, none of which is called val/ or test/: name the "
+                   "folder of the images itself, or rename the test images' folder");
+    return places;  // the folder is a class of that name
+  }
+  places.train = train[0];
+  if (!test.empty()) places.test = test[0];
+  for (const fs::path& other : folders)
+    if (other != places.train && other != places.test) places.others.push_back(other);
   return places;
+}
+
+std::string notes_of(const Places& places) {
+  if (places.others.empty()) return "";
+  std::string text = "not used: ";
+  for (const fs::path& other : places.others)
+    text += (&other == &places.others.front() ? "" : ", ") + other.filename().string() + "/";
+  return text + " (" + places.train.filename().string() + "/ has the training images, " +
+         places.test.filename().string() + "/ the test images)";
 }
 
 std::unique_ptr<Dataset> open_split(const fs::path& folder, Split split, const std::vector<std::string>* class_names) {
   const Places places = places_in(folder);
   const fs::path train = places.train.empty() ? folder : places.train;
   COSS_CHECK(split == Split::train || places.train.empty() || !places.test.empty(),
-             folder.string() + " has train/ but neither val/ nor test/");
+             folder.string() + " has " + train.filename().string() + "/ but neither val/ nor test/");
   const bool is_test = split == Split::test && !places.train.empty();
-  return open_folder(is_test ? places.test : train, class_names ? *class_names : names_of(sub_folders(train)));
-}
-
-// --- lists ---------------------------------------------------------------------------------------------------------
-
-constexpr int32_t kMostClasses = 1 << 20;
-
-std::optional<int64_t> whole_number(const std::string& text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || end != text.data() + text.size()) return std::nullopt;
-  if (error != std::errc()) return int64_t(kMostClasses);
-  return value;
-}
-
-// Path and label of one line; the label is the last word if that is a number and a path precedes it.
-ImageFile parse_line(const std::string& line, const fs::path& folder, const std::string& where) {
-  COSS_CHECK(line.find('\0') == std::string::npos, where + " is not text: a list has one \"path[ label]\" per line");
-  ImageFile file;
-  std::string path = line;
-  const size_t space = line.find_last_of(" \t");
-  if (space != std::string::npos) {
-    if (const auto label = whole_number(line.substr(space + 1))) {
-      COSS_CHECK(*label >= 0 && *label < kMostClasses, where + ": the label " + line.substr(space + 1) +
-                                                           " is not in [0, " + std::to_string(kMostClasses) + ")");
-      file.label = int32_t(*label);
-      path = line.substr(0, line.find_last_not_of(" \t", space) + 1);
-    }
-  }
-  file.path = (folder / path).string();  // an absolute path stays as it is
-  return file;
+  return open_folder(is_test ? places.test : train, class_names ? *class_names : names_of(sub_folders(train)),
+                     notes_of(places));
 }
 
 }  // namespace
+
+std::unique_ptr<Dataset> make_image_files(std::vector<ImageFile> files, int32_t classes,
+                                          std::vector<std::string> class_names, std::string notes) {
+  return std::make_unique<ImageFileDataset>(std::move(files), classes, std::move(class_names), std::move(notes));
+}
+
+bool is_image_name(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = char(std::tolower(static_cast<unsigned char>(c)));
+  for (const char* known : {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm",
+                            ".pgm", ".pnm", ".avif", ".heic", ".heif"}) {
+    if (extension == known) return true;
+  }
+  return false;
+}
 
 std::unique_ptr<Dataset> open_image_folder(const std::string& folder, Split split,
                                            const std::vector<std::string>* class_names) {
@@ -201,31 +297,10 @@ std::optional<OwnSplit> split_of_image_folder(const std::string& folder) {
   try {
     const Places places = places_in(folder);
     if (places.train.empty() || places.test.empty()) return std::nullopt;
-    return OwnSplit{"train/", places.test.filename().string() + "/"};
+    return OwnSplit{places.train.filename().string() + "/", places.test.filename().string() + "/"};
   } catch (const fs::filesystem_error& error) {
     throw Error(folder + " cannot be read: " + error.what());
   }
-}
-
-std::unique_ptr<Dataset> open_image_list(const std::string& list) {
-  std::ifstream stream(list, std::ios::binary);
-  COSS_CHECK(stream, list + " cannot be opened");
-  const fs::path folder = fs::path(list).parent_path();
-  std::vector<ImageFile> files;
-  int32_t classes = 0;
-  std::string line;
-  for (int64_t number = 1; std::getline(stream, line); ++number) {
-    const size_t last = line.find_last_not_of(" \t\r");
-    if (last == std::string::npos) continue;
-    line.resize(last + 1);
-    const std::string where = list + ":" + std::to_string(number);
-    files.push_back(parse_line(line, folder, where));
-    COSS_CHECK((files.back().label < 0) == (files.front().label < 0),
-               where + ": give every line a label or none; the first line and this one differ");
-    classes = std::max(classes, files.back().label + 1);
-  }
-  COSS_CHECK(!files.empty(), list + " is empty: a list has one \"path[ label]\" per line");
-  return std::make_unique<ImageFileDataset>(std::move(files), classes);
 }
 
 }  // namespace coss

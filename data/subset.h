@@ -19,6 +19,7 @@ class Subset : public Dataset {
   int32_t label(int64_t index) const override { return all_->label(at(index)); }
   int32_t classes() const override { return all_->classes(); }
   std::vector<std::string> class_names() const override { return all_->class_names(); }
+  std::string notes() const override { return all_->notes(); }
   std::string name(int64_t index) const override { return all_->name(at(index)); }
   Region read(int64_t index, const std::function<Region(int32_t, int32_t)>& choose,
               std::vector<uint8_t>& pixels) const override {

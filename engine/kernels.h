@@ -41,6 +41,10 @@ class PlanScope {
   PlanScope& operator=(const PlanScope&) = delete;
 };
 
+// Multiply-accumulates of all convolutions, matrix products and attentions that this thread has launched on Device::dry
+// so far. The difference of two calls counts the work between them. Other devices do not count.
+int64_t dry_macs();
+
 // Adds a backend that the engine does not link itself (the tests' reference). The table must outlive the process.
 void register_backend(Device device, const Kernels* table);
 

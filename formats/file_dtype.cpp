@@ -2,7 +2,9 @@
 #include "formats/file_dtype.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <limits>
 
 #include "engine/check.h"
 #include "engine/types.h"
@@ -17,6 +19,15 @@ void convert(const uint8_t* bytes, int64_t count, float* out) {
     std::memcpy(&value, bytes + size_t(i) * sizeof(T), sizeof(T));
     out[i] = static_cast<float>(value);
   }
+}
+
+// Both are read through half precision: E5M2 is the upper byte of a half; the exponent of E4M3 has a bias that is 8
+// less.
+float float_from_e5m2(uint8_t bits) { return static_cast<float>(std::bit_cast<f16>(uint16_t(bits << 8))); }
+float float_from_e4m3(uint8_t bits) {
+  if ((bits & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
+  const uint16_t half = uint16_t((bits & 0x80) << 8 | (bits & 0x7f) << 7);
+  return 256 * static_cast<float>(std::bit_cast<f16>(half));
 }
 
 }  // namespace
@@ -42,14 +53,16 @@ int64_t size_of(FileDType dtype) {
     case FileDType::i8:
     case FileDType::u8:
     case FileDType::boolean:
+    case FileDType::f8_e4m3:
+    case FileDType::f8_e5m2:
       return 1;
   }
   return 0;
 }
 
 const char* name_of(FileDType dtype) {
-  constexpr const char* kNames[] = {"f64", "f32", "f16", "bf16", "i64",  "i32", "i16", "i8",
-                                    "u64", "u32", "u16", "u8",   "bool", "c64", "c128"};
+  constexpr const char* kNames[] = {"f64", "f32", "f16", "bf16", "i64", "i32",  "i16",     "i8",     "u64",
+                                    "u32", "u16", "u8",  "bool", "c64", "c128", "f8_e4m3", "f8_e5m2"};
   return kNames[size_t(dtype)];
 }
 
@@ -119,6 +132,12 @@ void floats_from(const uint8_t* bytes, int64_t count, FileDType dtype, const std
       break;
     case FileDType::boolean:
       for (int64_t i = 0; i < count; ++i) out[i] = bytes[i] ? 1.f : 0.f;
+      break;
+    case FileDType::f8_e4m3:
+      std::transform(bytes, bytes + count, out, float_from_e4m3);
+      break;
+    case FileDType::f8_e5m2:
+      std::transform(bytes, bytes + count, out, float_from_e5m2);
       break;
     case FileDType::c64:
     case FileDType::c128:

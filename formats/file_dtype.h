@@ -6,7 +6,25 @@
 
 namespace coss {
 
-enum class FileDType : uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean, c64, c128 };
+enum class FileDType : uint8_t {
+  f64,
+  f32,
+  f16,
+  bf16,
+  i64,
+  i32,
+  i16,
+  i8,
+  u64,
+  u32,
+  u16,
+  u8,
+  boolean,
+  c64,
+  c128,
+  f8_e4m3,  // sign, 4 bits of exponent, 3 of mantissa; NaN but no infinity (torch.float8_e4m3fn)
+  f8_e5m2   // sign, 5 bits of exponent, 2 of mantissa (torch.float8_e5m2)
+};
 
 int64_t size_of(FileDType dtype);      // bytes of one element
 const char* name_of(FileDType dtype);  // "f32"

@@ -8,8 +8,9 @@
 namespace coss {
 namespace {
 
-constexpr size_t kMostValues = 8'000'000;
-constexpr size_t kDeepestStack = 16'000'000;
+constexpr size_t kMostValues = 4'000'000;  // about 300 MB
+constexpr size_t kDeepestStack = 8'000'000;
+constexpr size_t kMostMarks = 100'000;
 constexpr int64_t kMostCopied = 64'000'000;
 constexpr size_t kMostArguments = 64;
 constexpr int64_t kLongestLine = 1 << 16;
@@ -30,7 +31,7 @@ class Machine {
   void push(PickleRef ref);
   PickleRef pop();
   PickleRef top();
-  void mark() { marks_.push_back(stack_.size()); }
+  void mark();
   std::vector<PickleRef> pop_to_mark();
   void push_tuple(size_t length);
   void push_container(PickleKind kind, std::vector<PickleRef> items);
@@ -267,9 +268,8 @@ bool Machine::step_object(uint8_t opcode) {
     }
     case 0x92: {  // NEWOBJ_EX
       const PickleRef named = pop(), arguments = pop(), type = pop();
-      if (heap_[named].kind != PickleKind::dict || !heap_[named].items.empty()) {
-        heap_.fail("the pickle makes an object from named arguments, which coss does not know");
-      }
+      if (heap_[named].kind != PickleKind::dict)
+        heap_.fail("the pickle is corrupt: the named arguments of an object are no dictionary");
       check_call(type, arguments);
       push(host_.make(heap_, type, arguments));
       return true;
@@ -318,6 +318,11 @@ bool Machine::step_memo(uint8_t opcode) {
   }
 }
 
+void Machine::mark() {
+  if (marks_.size() >= kMostMarks) heap_.fail("the pickle's containers are nested too deeply");
+  marks_.push_back(stack_.size());
+}
+
 void Machine::push(PickleRef ref) {
   if (stack_.size() >= kDeepestStack) heap_.fail("the pickle's stack grows too deep");
   stack_.push_back(ref);
@@ -357,7 +362,8 @@ void Machine::push_container(PickleKind kind, std::vector<PickleRef> items) {
 
 void Machine::append(PickleKind kind, const std::vector<PickleRef>& items) {
   PickleValue& to = heap_[top()];
-  if (to.kind == PickleKind::opaque) return;
+  // The object is of an unknown class: its list items are not needed.
+  if (to.kind == PickleKind::opaque || (to.kind == PickleKind::bag && kind != PickleKind::dict)) return;
   const bool takes = to.kind == kind || (to.kind == PickleKind::bag && kind == PickleKind::dict);
   if (!takes) heap_.fail("the pickle is corrupt: it adds items to something that holds none");
   if (kind == PickleKind::dict && items.size() % 2) heap_.fail("the pickle is corrupt: a key without a value");

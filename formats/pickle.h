@@ -30,7 +30,8 @@ enum class PickleKind : uint8_t {
   tensor,
   bag,       // an instance of a class that the host does not know: attributes, as a dict's items
   variable,  // an instance that becomes the tensor of its state
-  opaque
+  array,     // an array that has no shape and no numbers yet
+  opaque     // a value that coss does not know
 };
 
 struct PickleValue {

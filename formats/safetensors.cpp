@@ -1,11 +1,11 @@
-// Reading checks every length, range and overlap; writing aligns the data for readers.
+// Reads the bytes after the header; writing aligns the data for readers.
 #include "formats/safetensors.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "formats/atomic_file.h"
+#include "formats/safetensors_header.h"
 
 namespace coss {
 namespace {
@@ -13,32 +13,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kLongestHeader = 100'000'000;  // the format's own limit
-constexpr int kDeepestHeader = 8;                // a header has three levels
-
-struct DTypeName {
-  const char* text;
-  FileDType dtype;
-};
-constexpr DTypeName kDTypes[] = {
-    {"F64", FileDType::f64}, {"F32", FileDType::f32},      {"F16", FileDType::f16}, {"BF16", FileDType::bf16},
-    {"I64", FileDType::i64}, {"I32", FileDType::i32},      {"I16", FileDType::i16}, {"I8", FileDType::i8},
-    {"U64", FileDType::u64}, {"U32", FileDType::u32},      {"U16", FileDType::u16}, {"U8", FileDType::u8},
-    {"C64", FileDType::c64}, {"BOOL", FileDType::boolean},
-};
-
-FileDType parse_file_dtype(const std::string& text, const std::string& what) {
-  for (const DTypeName& known : kDTypes) {
-    if (text == known.text) return known.dtype;
-  }
-  throw Error(what + " has the dtype " + text + ", which coss cannot read");
-}
-
-const char* safetensors_name(FileDType dtype) {
-  for (const DTypeName& known : kDTypes) {
-    if (dtype == known.dtype) return known.text;
-  }
-  throw Error(std::string("safetensors cannot hold ") + name_of(dtype));
-}
 
 class OneRun : public StorageReader {
  public:
@@ -63,76 +37,6 @@ int64_t header_length(const FileBytes& file) {
   return int64_t(length);
 }
 
-// The parsed JSON no longer shows duplicate keys, and depth costs stack: both are checked while parsing.
-Json parse_header(const std::string& text, const std::string& path) {
-  std::vector<std::set<std::string>> open;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    COSS_CHECK(depth <= kDeepestHeader, path + ": the safetensors header is nested too deeply");
-    if (event == Json::parse_event_t::object_start) open.emplace_back();
-    if (event == Json::parse_event_t::object_end && !open.empty()) open.pop_back();
-    if (event == Json::parse_event_t::key && !open.empty()) {
-      const auto& name = value.get_ref<const std::string&>();
-      COSS_CHECK(open.back().insert(name).second,
-                 path + ": the safetensors header has two entries named '" + name + "'");
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text, watch);
-  } catch (const Json::exception& error) {
-    throw Error(path + ": the safetensors header is not valid JSON (" + error.what() + ")");
-  }
-}
-
-int64_t whole_number(const Json& value, const std::string& what) {
-  COSS_CHECK(value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t(INT64_MAX),
-             what + " has a size or offset that is not a whole number");
-  return value.get<int64_t>();
-}
-
-FileTensor parse_tensor(const std::string& name, const Json& entry, int64_t data_bytes, const std::string& path) {
-  const std::string what = path + ": tensor '" + name + "'";
-  COSS_CHECK(entry.is_object() && entry.contains("dtype") && entry["dtype"].is_string() && entry.contains("shape") &&
-                 entry["shape"].is_array() && entry.contains("data_offsets") && entry["data_offsets"].is_array() &&
-                 entry["data_offsets"].size() == 2,
-             what + " lacks its dtype, shape or data_offsets");
-  FileTensor tensor;
-  tensor.name = name;
-  tensor.dtype = parse_file_dtype(entry["dtype"].get<std::string>(), what);
-  for (const Json& dim : entry["shape"]) tensor.shape.push_back(whole_number(dim, what));
-  const int64_t bytes = checked_numel(tensor.shape, tensor.dtype, what) * size_of(tensor.dtype);
-  tensor.strides.resize(tensor.shape.size());
-  int64_t stride = 1;
-  for (size_t axis = tensor.shape.size(); axis-- > 0;) {
-    tensor.strides[axis] = stride;
-    stride *= std::max<int64_t>(tensor.shape[axis], 1);
-  }
-  tensor.offset = whole_number(entry["data_offsets"][0], what);
-  const int64_t end = whole_number(entry["data_offsets"][1], what);
-  COSS_CHECK(tensor.offset <= end && end <= data_bytes, what + " lies outside the file (it may be truncated): bytes " +
-                                                            std::to_string(tensor.offset) + " to " +
-                                                            std::to_string(end) + " of " + std::to_string(data_bytes));
-  COSS_CHECK(end - tensor.offset == bytes, what + " has " + std::to_string(end - tensor.offset) + " bytes, its shape " +
-                                               shape_text(tensor.shape) + " needs " + std::to_string(bytes));
-  return tensor;
-}
-
-// Checks that the tensors fill the data from its first byte to its last.
-void check_cover(const std::vector<FileTensor>& tensors, int64_t data_bytes, const std::string& path) {
-  std::vector<const FileTensor*> order;
-  for (const FileTensor& tensor : tensors) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(), [](const FileTensor* a, const FileTensor* b) {
-    return a->offset != b->offset ? a->offset < b->offset : a->bytes() < b->bytes();
-  });
-  int64_t end = 0;
-  for (const FileTensor* tensor : order) {
-    COSS_CHECK(tensor->offset >= end, path + ": tensor '" + tensor->name + "' overlaps another one");
-    COSS_CHECK(tensor->offset == end, path + ": unused bytes before tensor '" + tensor->name + "'");
-    end += tensor->bytes();
-  }
-  COSS_CHECK(end == data_bytes, path + ": " + std::to_string(data_bytes - end) + " unused bytes after the last tensor");
-}
-
 }  // namespace
 
 bool looks_like_safetensors(const FileBytes& file) {
@@ -144,28 +48,13 @@ TensorFileParts read_safetensors(std::shared_ptr<const FileBytes> file) {
   const int64_t length = header_length(*file);
   std::string text(size_t(length), '\0');
   file->read(8, text.data(), length);
-  const Json header = parse_header(text, file->path());
-  COSS_CHECK(header.is_object(), file->path() + ": the safetensors header is not an object");
+  SafetensorsHeader header = parse_safetensors_header(text, file->size() - 8 - length, file->path());
 
   TensorFileParts parts;
   parts.path = file->path();
   parts.container = "safetensors";
-  const int64_t data_bytes = file->size() - 8 - length;
-  for (const auto& [name, entry] : header.items()) {
-    if (name != "__metadata__") {
-      parts.tensors.push_back(parse_tensor(name, entry, data_bytes, parts.path));
-      continue;
-    }
-    COSS_CHECK(entry.is_object(), parts.path + ": __metadata__ is not an object");
-    for (const auto& [key, value] : entry.items()) {
-      COSS_CHECK(value.is_string(), parts.path + ": __metadata__ '" + key + "' is not a string");
-      parts.metadata[key] = value.get<std::string>();
-    }
-  }
-  check_cover(parts.tensors, data_bytes, parts.path);
-  // The JSON is sorted by name; the data has the order of the model that wrote it.
-  std::stable_sort(parts.tensors.begin(), parts.tensors.end(),
-                   [](const FileTensor& a, const FileTensor& b) { return a.offset < b.offset; });
+  parts.tensors = std::move(header.tensors);
+  parts.metadata = std::move(header.metadata);
   parts.storages = std::make_shared<OneRun>(std::move(file), 8 + length);
   return parts;
 }

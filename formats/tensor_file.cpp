@@ -72,6 +72,8 @@ const FileTensor* TensorFile::find(const std::string& name) const {
 }
 
 void TensorFile::read_bytes(const FileTensor& tensor, uint8_t* out) const try {
+  COSS_CHECK(tensor.unreadable.empty(),
+             parts_.path + ": tensor '" + tensor.name + "' " + tensor.unreadable + ", which coss cannot read");
   if (tensor.numel() == 0) return;
   if (row_major(tensor)) {
     parts_.storages->read(tensor.storage, tensor.offset, out, tensor.bytes());
@@ -86,7 +88,7 @@ void TensorFile::read_bytes(const FileTensor& tensor, uint8_t* out) const try {
 }
 
 std::vector<uint8_t> TensorFile::read_bytes(const FileTensor& tensor) const try {
-  std::vector<uint8_t> out(size_t(tensor.bytes()));
+  std::vector<uint8_t> out(tensor.unreadable.empty() ? size_t(tensor.bytes()) : 0);
   read_bytes(tensor, out.data());
   return out;
 } catch (const std::bad_alloc&) {

@@ -19,6 +19,7 @@ struct FileTensor {
   int64_t storage = 0;           // index of one of the file's storages
   int64_t offset = 0;            // of the first element in the storage, in bytes
   std::vector<int64_t> strides;  // in elements, never negative
+  std::string unreadable;        // why its values cannot be read, such as "is sparse"; empty when they can
 
   int64_t numel() const;
   int64_t bytes() const { return numel() * size_of(dtype); }
@@ -39,6 +40,9 @@ struct TensorFileParts {
   std::string container;
   std::vector<FileTensor> tensors;
   std::map<std::string, std::string> metadata;
+  // Names of classes and functions of a pickle that coss does not know. Their values were left out, and none was
+  // called.
+  std::vector<std::string> unknown_classes = {};
   std::shared_ptr<const StorageReader> storages;
 };
 
@@ -51,6 +55,8 @@ class TensorFile {
   const std::vector<FileTensor>& tensors() const { return parts_.tensors; }
   // Strings in the file besides its tensors: safetensors' __metadata__, plain numbers and texts of a PyTorch file.
   const std::map<std::string, std::string>& metadata() const { return parts_.metadata; }
+  // "pathlib.PosixPath": what a pickle holds besides and coss left out, in alphabetical order.
+  const std::vector<std::string>& unknown_classes() const { return parts_.unknown_classes; }
   // Null when there is none.
   const FileTensor* find(const std::string& name) const;
 

@@ -164,7 +164,6 @@ void Flattener::keep_metadata(const PickleValue& value, const std::string& name)
 
 std::vector<FileTensor> TorchObjects::flatten(const PickleHeap& heap, PickleRef root,
                                               std::map<std::string, std::string>& metadata) const {
-  check_bags(heap);
   Flattener flattener(heap, tensors_, metadata);
   flattener.visit(root, "", 0);
   return std::move(flattener.found);

@@ -70,6 +70,7 @@ TensorFileParts read_torch_legacy(std::shared_ptr<const FileBytes> file) {
   parts.path = file->path();
   parts.container = "PyTorch legacy";
   parts.tensors = objects.flatten(heap, root, parts.metadata);
+  parts.unknown_classes = objects.unknown_classes();
   std::vector<int64_t> begins = locate_storages(stream, heap, keys, objects, big_endian);
   parts.storages = std::make_shared<FileStorages>(file, objects.take_storages(), std::move(begins), big_endian);
   return parts;

@@ -15,6 +15,11 @@ enum class Meaning : uint8_t {
   sequence,       // a list, tuple or set of the items of the first argument
   tensor,         // (storage, offset, size, stride, …)
   typed_tensor,   // the same from an untyped storage, the dtype at place 6
+  sparse_tensor,  // (layout, (indices, values, size, …)): its values are not read
+  quantized,      // (storage, offset, size, …): likewise
+  without_data,   // (dtype, size, …): a tensor on PyTorch's meta device
+  nested_tensor,  // its values are not read
+  from_type,      // (function, class, arguments, state): a tensor's subclass
   first,          // the first argument: (tensor, …)
   variable,       // a tensor: (tensor), or of the state (tensor, …)
   array_start,    // NumPy: an empty array that BUILD fills
@@ -38,6 +43,8 @@ constexpr Global kGlobals[] = {
     {"collections.OrderedDict", Meaning::dict},
     {"collections.defaultdict", Meaning::dict},
     {"collections.Counter", Meaning::dict},
+    {"types.SimpleNamespace", Meaning::dict},
+    {"collections.deque", Meaning::sequence},
     {"argparse.Namespace", Meaning::dict},
     {"builtins.dict", Meaning::dict},
     {"__builtin__.dict", Meaning::dict},
@@ -77,15 +84,24 @@ constexpr Global kGlobals[] = {
     {"__builtin__.complex", Meaning::inert},
     {"builtins.bytes", Meaning::inert},
     {"__builtin__.bytes", Meaning::inert},
+    {"builtins.bytearray", Meaning::inert},
+    {"__builtin__.bytearray", Meaning::inert},
+    {"builtins.getattr", Meaning::inert},
+    {"__builtin__.getattr", Meaning::inert},
     {"torch.device", Meaning::inert},
-    {"pathlib.PosixPath", Meaning::inert},
-    {"pathlib.WindowsPath", Meaning::inert},
-    {"pathlib.PurePosixPath", Meaning::inert},
-    {"datetime.datetime", Meaning::inert},
+    {"torch.serialization._get_layout", Meaning::inert},
     {"_codecs.encode", Meaning::encoded_bytes},
     {"torch._utils._rebuild_tensor", Meaning::tensor},
     {"torch._utils._rebuild_tensor_v2", Meaning::tensor},
     {"torch._utils._rebuild_tensor_v3", Meaning::typed_tensor},
+    {"torch._utils._rebuild_sparse_tensor", Meaning::sparse_tensor},
+    {"torch._utils._rebuild_sparse_csr_tensor", Meaning::sparse_tensor},
+    {"torch._utils._rebuild_qtensor", Meaning::quantized},
+    {"torch._utils._rebuild_meta_tensor_no_storage", Meaning::without_data},
+    {"torch._utils._rebuild_nested_tensor", Meaning::nested_tensor},
+    {"torch._tensor._rebuild_from_type", Meaning::from_type},
+    {"torch._tensor._rebuild_from_type_v2", Meaning::from_type},
+    {"torch._utils._rebuild_device_tensor_from_numpy", Meaning::first},
     {"torch._utils._rebuild_parameter", Meaning::first},
     {"torch._utils._rebuild_parameter_with_state", Meaning::first},
     {"torch.nn.parameter.Parameter", Meaning::variable},
@@ -117,6 +133,8 @@ constexpr Global kGlobals[] = {
     {"torch.uint16", Meaning::torch_dtype, FileDType::u16},
     {"torch.uint8", Meaning::torch_dtype, FileDType::u8},
     {"torch.bool", Meaning::torch_dtype, FileDType::boolean},
+    {"torch.float8_e4m3fn", Meaning::torch_dtype, FileDType::f8_e4m3},
+    {"torch.float8_e5m2", Meaning::torch_dtype, FileDType::f8_e5m2},
     {"torch.complex64", Meaning::torch_dtype, FileDType::c64},
     {"torch.complex128", Meaning::torch_dtype, FileDType::c128},
     {"torch.DoubleStorage", Meaning::storage_class, FileDType::f64},
@@ -131,10 +149,42 @@ constexpr Global kGlobals[] = {
     {"torch.BoolStorage", Meaning::storage_class, FileDType::boolean},
     {"torch.ComplexFloatStorage", Meaning::storage_class, FileDType::c64},
     {"torch.ComplexDoubleStorage", Meaning::storage_class, FileDType::c128},
+    {"torch.QInt8Storage", Meaning::storage_class, FileDType::i8},
+    {"torch.QUInt8Storage", Meaning::storage_class, FileDType::u8},
+    {"torch.QInt32Storage", Meaning::storage_class, FileDType::i32},
     {"torch.UntypedStorage", Meaning::storage_class, FileDType::u8},
     {"torch.storage.UntypedStorage", Meaning::storage_class, FileDType::u8},
     {"torch.storage._UntypedStorage", Meaning::storage_class, FileDType::u8},
 };
+
+// Names that run programs, open files or load pickles. Nothing is ever called; the error warns users.
+constexpr const char* kHarmful[] = {"os.",
+                                    "posix.",
+                                    "nt.",
+                                    "subprocess.",
+                                    "pty.",
+                                    "shutil.",
+                                    "socket.",
+                                    "ctypes.",
+                                    "importlib.",
+                                    "runpy.",
+                                    "webbrowser.",
+                                    "pickle.",
+                                    "_pickle.",
+                                    "popen2.",
+                                    "builtins.eval",
+                                    "builtins.exec",
+                                    "builtins.open",
+                                    "builtins.compile",
+                                    "builtins.__import__",
+                                    "__builtin__.eval",
+                                    "__builtin__.execfile",
+                                    "__builtin__.open",
+                                    "__builtin__.compile",
+                                    "__builtin__.__import__",
+                                    "torch.load",
+                                    "torch.hub.",
+                                    "numpy.load"};
 
 const Global* find_global(std::string name) {
   // Old files name the device in the class: torch.cuda.FloatStorage.
@@ -185,31 +235,23 @@ std::string latin1(const PickleHeap& heap, const std::string& utf8) {
 
 constexpr int64_t kUnknownDType = -1;
 constexpr size_t kMostTensors = 500'000;
+constexpr size_t kMostUnknown = 100;  // names that are reported
 
 }  // namespace
 
 bool TorchObjects::knows(const std::string& global) {
-  // Whether an unknown name matters is decided when it is used: it may be the class of a module.
-  if (unknown_.empty() && !find_global(global)) unknown_ = global;
+  for (const char* harmful : kHarmful)
+    if (global.starts_with(harmful)) return false;
+  if (unknown_.size() < kMostUnknown && !find_global(global)) unknown_.insert(global);
   return true;
-}
-
-void TorchObjects::check_bags(const PickleHeap& heap) const {
-  for (const Bag& bag : bags_) {
-    if (bag.built || !heap[bag.self].items.empty()) continue;
-    heap.fail("the pickle has an object of class '" + heap[bag.type].text + "' without attributes, which coss refuses");
-  }
-  // The attributes of objects may name functions (hooks, activations). In plain data an unknown name is an error.
-  if (!unknown_.empty() && bags_.empty()) {
-    heap.fail("the pickle names '" + unknown_ + "', which coss does not know and never calls");
-  }
 }
 
 PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRef arguments_ref) {
   const Global* const found = find_global(name);
-  if (!found) heap.fail("the pickle wants to call '" + name + "', which coss never does");
-  const Global& global = *found;
   const std::vector<PickleRef> arguments = heap[arguments_ref].items;
+  // Without arguments it may be a subclass of dict, whose items follow.
+  if (!found) return heap.add(arguments.empty() ? PickleKind::bag : PickleKind::opaque);
+  const Global& global = *found;
   const auto need = [&](size_t count) {
     if (arguments.size() < count) heap.fail("the pickle calls " + name + " with too few arguments");
   };
@@ -232,7 +274,7 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
       const PickleRef out = heap.add(PickleKind::tuple);
       if (!arguments.empty()) heap.copy_items(arguments[0], out);
       if (name.ends_with("set")) heap[out].kind = PickleKind::set;
-      if (name.ends_with("list")) heap[out].kind = PickleKind::list;
+      if (name.ends_with("list") || name.ends_with("deque")) heap[out].kind = PickleKind::list;
       return out;
     }
     case Meaning::tensor:
@@ -241,9 +283,35 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
     case Meaning::typed_tensor: {
       need(7);
       const PickleValue& dtype = heap[arguments[6]];
-      const Global* named = dtype.kind == PickleKind::global ? find_global(dtype.text) : nullptr;
-      if (!named || named->meaning != Meaning::torch_dtype) heap.fail("the pickle has a tensor of no known dtype");
+      if (dtype.kind != PickleKind::global) heap.fail("the pickle has a tensor without a dtype");
+      const Global* named = find_global(dtype.text);
+      if (!named || named->meaning != Meaning::torch_dtype)
+        return add_unreadable(heap, arguments[2], "has the dtype " + dtype.text);
       return rebuild_tensor(heap, arguments, &named->dtype);
+    }
+    case Meaning::sparse_tensor: {
+      need(2);
+      const std::vector<PickleRef>& parts = heap[arguments[1]].items;
+      const auto is_shape = [&](PickleRef ref) { return heap[ref].kind == PickleKind::tuple; };
+      const auto shape = std::find_if(parts.begin(), parts.end(), is_shape);
+      return add_unreadable(heap, shape == parts.end() ? heap.add(PickleKind::tuple) : *shape, "is sparse");
+    }
+    case Meaning::quantized:
+      need(3);
+      return add_unreadable(heap, arguments[2], "is quantized");
+    case Meaning::without_data:
+      need(2);
+      return add_unreadable(heap, arguments[1], "has no values (it was on PyTorch's meta device)");
+    case Meaning::nested_tensor:
+      return add_unreadable(heap, heap.add(PickleKind::tuple), "is nested");
+    case Meaning::from_type: {
+      need(3);
+      const PickleValue& function = heap[arguments[0]];
+      if (function.kind != PickleKind::global || heap[arguments[2]].kind != PickleKind::tuple)
+        heap.fail("the pickle makes a tensor from something that is no function");
+      const Global* known = find_global(function.text);
+      if (known && known->meaning == Meaning::from_type) heap.fail("the pickle's tensors are nested too deeply");
+      return call(heap, std::string(function.text), arguments[2]);
     }
     case Meaning::first:
       need(1);
@@ -252,15 +320,19 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
       return arguments.empty() ? heap.add(PickleKind::variable) : arguments[0];
     case Meaning::new_object: {
       need(1);
-      if (arguments.size() > 1) heap.fail("the pickle makes an object from arguments, which coss does not know");
-      return make(heap, arguments[0], heap.add(PickleKind::tuple));
+      const PickleRef rest = heap.add(PickleKind::tuple);
+      heap[rest].items.assign(arguments.begin() + 1, arguments.end());
+      if (heap[arguments[0]].text == name) heap.fail("the pickle makes an instance of something that is no class");
+      return make(heap, arguments[0], rest);
     }
     case Meaning::new_based: {
       need(3);
       const std::string base = heap[arguments[1]].text;
-      if (heap[arguments[0]].kind != PickleKind::global || !(base.ends_with(".object") || base.ends_with(".dict"))) {
-        heap.fail("the pickle makes an object based on '" + base + "', which coss does not know");
-      }
+      if (heap[arguments[0]].kind != PickleKind::global)
+        heap.fail("the pickle makes an instance of something that is no class");
+      // A subclass of text, number or list, which is not needed.
+      if (!(base.ends_with(".object") || base.ends_with(".dict"))) return heap.add(PickleKind::opaque);
+      if (heap[arguments[0]].text == name) heap.fail("the pickle makes an instance of something that is no class");
       const PickleRef out = make(heap, arguments[0], heap.add(PickleKind::tuple));
       const PickleKind kind = heap[out].kind;
       const bool holds = kind == PickleKind::bag || kind == PickleKind::dict;
@@ -268,7 +340,7 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
       return out;
     }
     case Meaning::array_start:
-      return heap.add(PickleKind::opaque);
+      return heap.add(PickleKind::array);
     case Meaning::array_whole:
       need(4);
       return add_array(heap, arguments[1], arguments[2], arguments[0], heap[arguments[3]].text == "F");
@@ -296,32 +368,35 @@ PickleRef TorchObjects::make(PickleHeap& heap, PickleRef type, PickleRef argumen
   if (heap[type].kind != PickleKind::global) heap.fail("the pickle makes an instance of something that is no class");
   const std::string name = heap[type].text;
   if (find_global(name)) return call(heap, name, arguments);
-  if (!heap[arguments].items.empty()) {
-    heap.fail("the pickle wants to call '" + name + "' with arguments, which coss never does");
+  // The values of a named tuple, or other arguments of the class; they are named by their position.
+  const PickleRef bag = heap.add(PickleKind::bag);
+  const std::vector<PickleRef> values = heap[arguments].items;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const PickleRef place = heap.add_integer(int64_t(i));
+    heap[bag].items.insert(heap[bag].items.end(), {place, values[i]});
   }
-  return make_bag(heap, type);
+  return bag;
 }
 
-PickleRef TorchObjects::make_bag(PickleHeap& heap, PickleRef type) {
-  const PickleRef self = heap.add({PickleKind::bag, int64_t(bags_.size()), 0, {}, {}});
-  bags_.push_back({self, type, false});
-  return self;
+PickleRef TorchObjects::add_unreadable(PickleHeap& heap, PickleRef shape, const std::string& why) {
+  FileTensor tensor;
+  tensor.dtype = FileDType::u8;
+  tensor.shape = heap.integers(shape);
+  tensor.strides.assign(tensor.shape.size(), 0);
+  tensor.unreadable = why;
+  checked_numel(tensor.shape, tensor.dtype, heap.name() + ": a tensor");
+  if (tensors_.size() >= kMostTensors) heap.fail("the pickle makes too many tensors");
+  tensors_.push_back(std::move(tensor));
+  return heap.add({PickleKind::tensor, int64_t(tensors_.size()) - 1, 0, {}, {}});
 }
 
 void TorchObjects::build_bag(PickleHeap& heap, PickleRef object, PickleRef state_ref) {
-  Bag& bag = bags_[size_t(heap[object].integer)];
   std::vector<PickleRef> parts = {state_ref};
   // (attributes, slots) of a class with __slots__; either may be None.
   if (heap[state_ref].kind == PickleKind::tuple && heap[state_ref].items.size() == 2) parts = heap[state_ref].items;
-  for (PickleRef part : parts) {
-    const PickleKind kind = heap[part].kind;
-    if (kind != PickleKind::dict && (kind != PickleKind::none || parts.size() == 1)) {
-      heap.fail("the pickle has an object of class '" + heap[bag.type].text +
-                "' whose state is no dictionary of attributes, which coss cannot read");
-    }
-    if (kind == PickleKind::dict) heap.copy_items(part, object);
-  }
-  bag.built = true;
+  // Only the class itself understands any other state.
+  for (PickleRef part : parts)
+    if (heap[part].kind == PickleKind::dict) heap.copy_items(part, object);
 }
 
 void TorchObjects::build(PickleHeap& heap, PickleRef object, PickleRef state_ref) {
@@ -335,7 +410,7 @@ void TorchObjects::build(PickleHeap& heap, PickleRef object, PickleRef state_ref
     heap[object] = PickleValue(heap[state.items[0]]);
   } else if (heap[object].kind == PickleKind::dtype) {  // (version, byte order, …)
     if (state.items.size() > 1 && heap[state.items[1]].text == ">") heap[object].text = ">";
-  } else if (heap[object].kind == PickleKind::opaque && state.items.size() == 5) {
+  } else if (heap[object].kind == PickleKind::array && state.items.size() == 5) {
     // An array's: (version, shape, dtype, Fortran order, bytes). Arrays of objects stay opaque.
     const std::vector<PickleRef> items = state.items;
     const PickleRef array = add_array(heap, items[2], items[1], items[4], heap[items[3]].integer != 0);

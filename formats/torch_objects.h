@@ -1,8 +1,11 @@
 // TorchObjects: the classes and functions that a PyTorch checkpoint's pickle may call, and what they become here:
 // storages, tensors as views of them, and plain values. An instance of any other class, as in a whole pickled module or
-// a TorchScript archive, becomes a bag of its attributes; the class itself is never looked for.
+// a TorchScript archive, becomes a bag of its attributes, and the result of any other call an opaque value. Neither the
+// class nor the function is ever looked up. Names that would run programs or open files, which no checkpoint needs, are
+// an error: such a file is an attack on those who load it with Python.
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -44,6 +47,9 @@ class TorchObjects : public PickleHost {
     return storages_[size_t(views_[size_t(heap[storage].integer)].storage)].dtype;
   }
 
+  // Names outside the allow-list, without repetition, in alphabetical order.
+  std::vector<std::string> unknown_classes() const { return {unknown_.begin(), unknown_.end()}; }
+
   // Every tensor below `root`, named by its path: "state_dict.layer1.0.conv1.weight"; a module's parameters, buffers
   // and modules are named as its state_dict() names them. Plain numbers and texts near the root go to `metadata`.
   std::vector<FileTensor> flatten(const PickleHeap& heap, PickleRef root,
@@ -54,17 +60,11 @@ class TorchObjects : public PickleHost {
   struct StorageView {
     int64_t storage, begin, numel;
   };
-  struct Bag {
-    PickleRef self, type;
-    bool built;
-  };
-
   PickleRef rebuild_tensor(PickleHeap& heap, const std::vector<PickleRef>& arguments, const FileDType* dtype);
   PickleRef add_array(PickleHeap& heap, PickleRef dtype, PickleRef shape, PickleRef bytes, bool fortran);
   PickleRef add_view(PickleHeap& heap, FileTensor tensor, const StorageView& view);
-  PickleRef make_bag(PickleHeap& heap, PickleRef type);
+  PickleRef add_unreadable(PickleHeap& heap, PickleRef shape, const std::string& why);
   void build_bag(PickleHeap& heap, PickleRef object, PickleRef state);
-  void check_bags(const PickleHeap& heap) const;
   PickleRef numpy_dtype(PickleHeap& heap, const std::string& text) const;
   PickleRef numpy_scalar(PickleHeap& heap, PickleRef dtype, PickleRef bytes) const;
 
@@ -72,8 +72,7 @@ class TorchObjects : public PickleHost {
   std::unordered_map<std::string, size_t> by_key_;
   std::vector<StorageView> views_;  // the part of a storage that each storage value stands for
   std::vector<FileTensor> tensors_;
-  std::vector<Bag> bags_;
-  std::string unknown_;  // the first name outside the allow-list
+  std::set<std::string> unknown_;
 };
 
 }  // namespace coss

@@ -62,6 +62,7 @@ class Reader {
     parts.path = file_->path();
     parts.container = "PyTorch tar";
     parts.tensors = objects_.flatten(heap_, root, parts.metadata);
+    parts.unknown_classes = objects_.unknown_classes();
     begins_.resize(objects_.storages().size(), -1);
     parts.storages = std::make_shared<FileStorages>(file_, objects_.take_storages(), std::move(begins_), big_endian);
     return parts;

@@ -45,13 +45,27 @@ const char* storage_class(FileDType dtype) {
     case FileDType::u64:
     case FileDType::u32:
     case FileDType::u16:
+    case FileDType::f8_e4m3:
+    case FileDType::f8_e5m2:
       break;
   }
   return nullptr;
 }
 
-const char* unsigned_name(FileDType dtype) {
-  return dtype == FileDType::u64 ? "uint64" : dtype == FileDType::u32 ? "uint32" : "uint16";
+// For a dtype that has no class of storages.
+const char* untyped_name(FileDType dtype) {
+  switch (dtype) {
+    case FileDType::u64:
+      return "uint64";
+    case FileDType::u32:
+      return "uint32";
+    case FileDType::u16:
+      return "uint16";
+    case FileDType::f8_e4m3:
+      return "float8_e4m3fn";
+    default:
+      return "float8_e5m2";
+  }
 }
 
 // ('storage', class, key, 'cpu', numel), to be looked up in data/<key>.
@@ -89,7 +103,7 @@ std::string pickle_of(const std::vector<NamedTensor>& tensors) {
     pickle.integers(strides);
     pickle.boolean(false);        // requires_grad
     pickle.ordered_dictionary();  // backward hooks
-    if (!typed) pickle.global("torch", unsigned_name(tensor.dtype));
+    if (!typed) pickle.global("torch", untyped_name(tensor.dtype));
     pickle.end_tuple();
     pickle.call();
   }

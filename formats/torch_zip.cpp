@@ -9,6 +9,7 @@ namespace coss {
 namespace {
 
 constexpr int64_t kLargestPickle = 256 << 20;
+constexpr int64_t kHighestCompression = 200, kSmallPickle = 1 << 20;
 
 class ZipStorages : public StorageReader {
  public:
@@ -71,6 +72,10 @@ TensorFileParts read_torch_zip(std::shared_ptr<const ZipArchive> archive) {
   ZipEntry pickle;
   COSS_CHECK(archive->find(root + "data.pkl", pickle), archive->path() + " holds no data.pkl");
   COSS_CHECK(pickle.bytes <= kLargestPickle, archive->path() + ": data.pkl is larger than 256 MiB");
+  // No real pickle is compressed this much, but one that was made to fill the memory is.
+  COSS_CHECK(pickle.bytes <= kSmallPickle || pickle.bytes / kHighestCompression <= pickle.compressed,
+             archive->path() + ": data.pkl is compressed to less than 1/" + std::to_string(kHighestCompression) +
+                 " of its size, which coss does not trust");
   std::vector<uint8_t> bytes(size_t(pickle.bytes));
   archive->read(pickle, 0, bytes.data(), pickle.bytes);
 
@@ -85,6 +90,7 @@ TensorFileParts read_torch_zip(std::shared_ptr<const ZipArchive> archive) {
   ZipEntry constants;
   parts.container = archive->find(root + "constants.pkl", constants) ? "TorchScript" : "PyTorch zip";
   parts.tensors = objects.flatten(heap, object, parts.metadata);
+  parts.unknown_classes = objects.unknown_classes();
   std::vector<ZipEntry> places;
   for (const TorchStorage& storage : objects.storages()) {
     ZipEntry& entry = places.emplace_back();

@@ -100,7 +100,7 @@ ZipEntry ZipArchive::entry(int64_t index) const {
              path_ + ": the facts of entry '" + name(index) + "' are missing");
   COSS_CHECK(facts.size <= uint64_t(INT64_MAX) && facts.size / kBestDeflation <= facts.comp_size,
              path_ + ": entry '" + name(index) + "' has an impossible size");
-  ZipEntry found{uint64_t(index), int64_t(facts.size), facts.comp_method == ZIP_CM_STORE};
+  ZipEntry found{uint64_t(index), int64_t(facts.size), int64_t(facts.comp_size), facts.comp_method == ZIP_CM_STORE};
   if (!found.stored || headers_.empty() || !(facts.valid & ZIP_STAT_CRC) || facts.encryption_method != ZIP_EM_NONE)
     return found;
   constexpr int64_t kHeaderBytes = 30;

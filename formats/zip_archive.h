@@ -15,7 +15,8 @@ namespace coss {
 
 struct ZipEntry {
   uint64_t index = 0;
-  int64_t bytes = 0;  // uncompressed
+  int64_t bytes = 0;       // uncompressed
+  int64_t compressed = 0;  // size in the file
   bool stored = false;
   int64_t begin = -1;  // position of a stored entry's bytes in the file; -1: only the library finds them
   uint32_t checksum = 0;

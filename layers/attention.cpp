@@ -1,4 +1,4 @@
-// Attention: registration and the three steps.
+// Attention: registers its parameters; the three steps.
 #include "layers/attention.h"
 
 namespace coss {
@@ -11,7 +11,8 @@ LinearOptions projection_options(const AttentionOptions& options) {
   return linear;
 }
 
-// So that files of parameters have them in the order of their use.
+// Registers weight and bias of the first layer before the projection, so that files list parameters in the order of
+// use.
 const Scope& with_qkv(const Scope& scope, const AttentionOptions& options, Var* weight, Var* bias) {
   const int64_t width = options.width;
   scope.params().add_weight(scope.name(options.qkv_weight), {3 * width, width}, FileLayout::plain, options.weight,

@@ -8,7 +8,7 @@ namespace coss {
 
 struct AttentionOptions {
   int64_t width = 0, heads = 1;
-  // Names of the parameters; timm's as they stand. OpenAI's CLIP has in_proj_weight, in_proj_bias and out_proj.
+  // Names of the parameters. The defaults are timm's; OpenAI's CLIP has in_proj_weight, in_proj_bias and out_proj.
   std::string qkv_weight = "qkv.weight", qkv_bias = "qkv.bias", projection = "proj";
   Init weight{Init::normal, 0, 0.02f}, bias = Init::zeros();
 };
@@ -20,7 +20,7 @@ class Attention {
   Attention(const Attention&) = delete;
   Attention& operator=(const Attention&) = delete;
 
-  // (N,T,width) -> (N,Q,width), Q = queries or, where that is 0, T.
+  // (N,T,width) -> (N,Q,width). Only the first `queries` tokens ask, Q of them; all T if queries is 0.
   Var operator()(const Var& x, int64_t queries = 0) const;
 
  private:

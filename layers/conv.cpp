@@ -1,4 +1,4 @@
-// Conv: registration, the training path, and the frozen path, whose epilogue adds the residual.
+// Conv: registers its parameters; train mode; eval mode, whose epilogue adds the residual.
 #include "layers/conv.h"
 
 #include "autograd/ops.h"
@@ -14,14 +14,6 @@ void add_conv_weight(const Scope& scope, const std::string& name, const ConvOpti
   const Init init = Init::kaiming_normal(window * window * (fan == Fan::out ? out : in_of_one));
   scope.params().add_weight(scope.name(name + ".weight"), shape,
                             conv.depthwise ? FileLayout::depthwise : FileLayout::conv, init, weight, master);
-}
-
-int64_t conv_macs(const ConvOptions& options, Extent& extent) {
-  const auto& [in, out, window, conv, fan, bias, activation] = options;
-  extent.height = conv.out_size(extent.height, window);
-  extent.width = conv.out_size(extent.width, window);
-  const int64_t per_output = window * window * (conv.depthwise ? 1 : in / conv.groups);
-  return extent.height * extent.width * out * per_output;
 }
 
 Conv::Conv(const Scope& scope, const std::string& name, const ConvOptions& options) : options_(options) {

@@ -1,4 +1,4 @@
-// ConvNorm: registration, the training path and the folded path.
+// ConvNorm: registers its parameters; train mode; eval mode with folded weights.
 #include "layers/conv_norm.h"
 
 #include "autograd/ops.h"
@@ -22,7 +22,8 @@ Var ConvNorm::operator()(const Var& x, Mode mode, const Var& residual) {
   if (mode == Mode::train) {
     const Var y = norm_act(options_.norm, conv2d(options_.conv, x, weight_), gamma_, beta_, residual, running_mean_,
                            running_var_);
-    // Subtracting the batch's mean takes the bias away, and so its gradient is zero: only the running mean keeps it.
+    // The norm subtracts the batch's mean and the bias with it, so the bias's gradient is zero; only the running mean
+    // includes it.
     if (options_.bias)
       kernels(running_mean_).axpy(context(running_mean_.device()), options_.norm.momentum, bias_.value, running_mean_);
     return y;

@@ -1,4 +1,4 @@
-// LayerNorm: registration.
+// LayerNorm: registers its parameters.
 #include "layers/layer_norm.h"
 
 namespace coss {

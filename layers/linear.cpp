@@ -1,4 +1,4 @@
-// Linear: registration.
+// Linear: registers its parameters.
 #include "layers/linear.h"
 
 namespace coss {

@@ -7,17 +7,16 @@ namespace coss {
 
 struct LinearOptions {
   int64_t in = 0, out = 0;
-  Init weight;  // default: PyTorch's U(+-1/sqrt(in)) for both
-  Init bias;
+  Init weight, bias;  // the default of both is PyTorch's: uniform within +-1/sqrt(in)
   bool with_bias = true;
-  FileLayout layout = FileLayout::plain;  // pointwise for what files have as a 1x1 convolution
+  FileLayout layout = FileLayout::plain;  // pointwise if files store it as a 1x1 convolution
   LinearOptions(int64_t in_width, int64_t out_width)
       : in(in_width), out(out_width), weight(Init::kaiming_uniform(in_width)), bias(Init::kaiming_uniform(in_width)) {}
 };
 
 class Linear {
  public:
-  // Registers scope/name/weight and, if there is one, scope/name/bias.
+  // Registers scope/name.weight (out,in) and, if with_bias, scope/name.bias (out).
   Linear(const Scope& scope, const std::string& name, const LinearOptions& options);
   Linear(const Linear&) = delete;
   Linear& operator=(const Linear&) = delete;

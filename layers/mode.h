@@ -1,4 +1,4 @@
-// Mode: whether a layer trains or serves. An argument of every call, never a state of the layer.
+// Mode: whether a layer is in training or in use. It is an argument of every call, never a state of the layer.
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-// Norm: registration, the training path and the frozen path.
+// Norm: registers its parameters; train mode; eval mode.
 #include "layers/norm.h"
 
 #include "autograd/ops.h"
@@ -16,7 +16,7 @@ Norm::Norm(const Scope& scope, const std::string& name, int64_t channels, const 
   params.add_stat(scope.name(name + ".running_var"), {channels}, Init::ones(), &running_var_);
 }
 
-// What a norm that is not affine scales and shifts by.
+// A norm that is not affine multiplies by ones and adds zeros.
 void Norm::make_constants() {
   const Kernels& k = kernels(running_mean_);
   Context& ctx = context(running_mean_.device());

@@ -1,4 +1,4 @@
-// Params: offsets are given out as layers register; allocate() makes the flat buffers and hands out the views.
+// Layers register entries; allocate() gives each its offset, makes the flat buffers and hands out the views.
 #include "layers/params.h"
 
 #include <cmath>
@@ -32,7 +32,8 @@ void Params::add_stat(std::string name, Shape shape, Init init, Tensor* target) 
 
 namespace {
 
-// Half of the width tells the row, half the column: sines, then cosines, of falling frequencies.
+// The first half of the width encodes a token's row, the second its column: sines, then cosines, of falling
+// frequencies.
 void fill_positions(Tensor& value) {
   const int64_t tokens = value.shape()[0], width = value.shape()[1], quarter = width / 4;
   const int64_t side = int64_t(std::sqrt(double(tokens)));
@@ -67,8 +68,8 @@ void initialize(const Init& init, uint64_t seed, uint64_t stream, Tensor& value)
   }
 }
 
-// Every parameter begins on a 32-byte boundary in any compute dtype, as matrix instructions want; what is between two
-// stays zero.
+// Every parameter begins on a 32-byte boundary in any compute dtype, because matrix instructions need that. The numbers
+// between two parameters stay zero.
 int64_t padded(int64_t count) { return (count + 15) / 16 * 16; }
 
 }  // namespace

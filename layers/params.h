@@ -1,8 +1,8 @@
-// Params: every parameter of a run in a few flat buffers, each named parameter a view.
+// Params: holds every parameter of a run in a few flat buffers; each named parameter is a view.
 //
-// Three ranges: `weights` (convolution and linear weights: master in A, compute copy in the compute dtype), `rest`
-// (norm scale and shift, biases: A only) and `stats` (running means and variances: A, no gradient). Optimizers, EMA,
-// gradient norm and checkpoints work on whole ranges.
+// There are three ranges: `weights` (convolution and linear weights: master values in A, a copy in the compute dtype
+// C), `rest` (scale and shift of norms, biases: A only) and `stats` (running means and variances: A, no gradient).
+// engine/kernels.def defines A and C. Optimizers, averages, gradient norm and checkpoints work on whole ranges.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,22 +11,32 @@
 
 namespace coss {
 
-// What a resumed run needs beside the parameters, by name.
+// A tensor that a resumed run needs besides the parameters, and its name in the checkpoint.
 struct StateTensor {
   std::string name;
   Tensor tensor;
 };
 
-// How a parameter is laid out in PyTorch's files: plain as here; conv (K,R,S,C) <-> OIHW; depthwise (R,S,C) <->
-// (C,1,R,S); pointwise (O,I) <-> (O,I,1,1), a 1x1 convolution that is a linear layer here; leading (…) <->
-// (1,…), with ones in front up to three dimensions; transposed (O,I) <-> (I,O).
-enum class FileLayout : uint8_t { plain, conv, depthwise, pointwise, leading, transposed };
+// The shape of a parameter in PyTorch's files.
+enum class FileLayout : uint8_t {
+  plain,       // the same as here
+  conv,        // here (K,R,S,C), there (K,C,R,S)
+  depthwise,   // here (R,S,C), there (C,1,R,S)
+  pointwise,   // here (O,I), there (O,I,1,1): a linear layer that files store as a 1x1 convolution
+  leading,     // there with ones in front, up to three dimensions
+  transposed,  // here (O,I), there (I,O)
+};
 
-// Initial values; drawn from Philox by (seed, position), so they do not depend on the device.
+// Initial values of a parameter. Philox draws them by the seed and the parameter's number, so they do not depend on the
+// device.
 struct Init {
-  enum Kind : uint8_t { constant, normal, uniform, positions } kind = constant;
-  // constant a; normal mean a, stddev b; uniform [a, b); positions: sines and cosines of the row and the column of each
-  // token of a square image (MoCo v3), zero for the class token in front.
+  enum Kind : uint8_t {
+    constant,   // a
+    normal,     // mean a, standard deviation b
+    uniform,    // from [a, b)
+    positions,  // sines and cosines of the row and the column of each token of a square image (MoCo v3), zeros for a
+                // class token in front
+  } kind = constant;
   float a = 0, b = 0;
   static Init zeros() { return {constant, 0, 0}; }
   static Init ones() { return {constant, 1, 0}; }
@@ -36,9 +46,9 @@ struct Init {
 
 struct FlatRange {
   Tensor value;                  // master, A
-  Tensor grad;                   // A; empty when frozen
-  Tensor compute;                // C; shares `value` when C == A
-  std::vector<int64_t> offsets;  // where each parameter begins, multiples of 16, and the total last
+  Tensor grad;                   // A; empty when the parameters are frozen
+  Tensor compute;                // the copy in C; the same tensor as `value` when C is A
+  std::vector<int64_t> offsets;  // where each parameter begins, multiples of 16; the last one is the total
 };
 
 class Params {
@@ -51,17 +61,18 @@ class Params {
     Role role;
     Init init;
     int64_t offset = 0;        // in its range
-    Var* var = nullptr;        // weight and rest
-    Tensor* master = nullptr;  // weight: receives a view of the master values, when wanted
-    Tensor* stat = nullptr;    // stat
+    Var* var = nullptr;        // for weight and rest: receives the view that layers compute with, and its gradient
+    Tensor* master = nullptr;  // for weight, optional: receives the view of the master values
+    Tensor* stat = nullptr;    // for stat: receives the view
   };
 
-  // Layers register what they need; the targets must stay where they are until allocate(), which fills them.
+  // Layers register the parameters that they need. allocate() writes to the targets, so layers must not move before.
   void add_weight(std::string name, Shape shape, FileLayout layout, Init init, Var* target, Tensor* master = nullptr);
   void add_rest(std::string name, Shape shape, Init init, Var* target, FileLayout layout = FileLayout::plain);
   void add_stat(std::string name, Shape shape, Init init, Tensor* target);
 
-  // Makes the buffers and the initial values. A frozen set (a teacher) has no gradients.
+  // Makes the buffers and the initial values; called once. Frozen parameters (a teacher's) have no gradients. Throws
+  // Error when two parameters have one name.
   void allocate(Device device, DType compute, uint64_t seed, bool frozen = false);
 
   const std::vector<Entry>& entries() const { return entries_; }
@@ -71,17 +82,17 @@ class Params {
   DType compute_dtype() const { return compute_; }
   Device device() const { return device_; }
   bool allocated() const { return allocated_; }
-  uint64_t seed() const { return seed_; }  // of allocate(); dropout draws from it too
-  int64_t count() const;                   // trainable numbers
+  uint64_t seed() const { return seed_; }  // the seed given to allocate(); dropout draws from it as well
+  int64_t count() const;                   // how many trainable numbers there are
 
-  // The master (or stat) values of one entry.
+  // A view of the master values of one entry, or of its values in `stats`.
   Tensor master(const Entry& entry) const;
-  // Rewrites the compute copy after the master was written from outside (loading a file).
+  // Renews the compute copy. Call this after writing master values, for instance from a file.
   void refresh_compute();
-  // Call it after values were changed without the tensors' knowledge (by a replayed step): what was derived from them
-  // is stale.
+  // Gives the tensors new versions, so that layers renew what they have computed from them (folded weights). Call this
+  // after a replayed step: it changes values on the device and leaves the versions as they were.
   void renew_versions();
-  // Batches that passed in train mode, PyTorch's num_batches_tracked; kept by whoever trains.
+  // How many batches have been computed in train mode (PyTorch's num_batches_tracked). The trainer counts them.
   int64_t batches_tracked = 0;
 
  private:
@@ -96,7 +107,7 @@ class Params {
   bool allocated_ = false;
 };
 
-// A place in the tree of names: scope / "layer1" / "0" names parameters "layer1.0.…".
+// A prefix of names: parameters registered in scope / "layer1" / "0" are named "layer1.0.…".
 class Scope {
  public:
   explicit Scope(Params& params, std::string prefix = "") : params_(&params), prefix_(std::move(prefix)) {}

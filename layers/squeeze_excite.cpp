@@ -1,4 +1,4 @@
-// SqueezeExcite: registration, and the gate.
+// SqueezeExcite: registers its parameters; the gate.
 #include "layers/squeeze_excite.h"
 
 namespace coss {
@@ -21,7 +21,7 @@ SqueezeExcite::SqueezeExcite(const Scope& scope, const SqueezeExciteOptions& opt
 
 Var SqueezeExcite::operator()(const Var& x, Mode mode) const {
   if (mode == Mode::train) return scaled(x);
-  const NoGrad frozen;  // the layers before it record nothing either
+  const NoGrad frozen;  // eval mode records nothing on a tape
   return scaled(x);
 }
 

@@ -1,6 +1,6 @@
-// The image towers of CLIP (Radford et al. 2021, arXiv 2103.00020), as OpenAI published them, with its names below
-// `visual.`: ResNets whose strides are average pooling and whose last pooling is attention, and vision transformers
-// with QuickGELU. The features are the embedding that is compared with texts.
+// The image towers of CLIP (Radford et al. 2021, arXiv 2103.00020), as OpenAI published them, with the names that its
+// files have below `visual.`. Its ResNets have average pooling in place of strides, and attention as the last pooling;
+// its vision transformers have QuickGELU. The features are the embedding that CLIP compares with texts.
 #pragma once
 #include <array>
 #include <memory>
@@ -13,7 +13,7 @@ struct ClipResnetOptions {
   std::array<int64_t, 4> blocks{3, 4, 6, 3};
   int64_t width = 64, embedding = 1024, heads = 32;
   int64_t image_size = 224;
-  int64_t classes = 0;  // OpenAI's has no classifier; `fc` here
+  int64_t classes = 0;  // of `fc`; OpenAI's towers have no classifier
 };
 
 struct ClipVitOptions {

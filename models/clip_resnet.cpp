@@ -1,4 +1,4 @@
-// Stem of three convolutions, four stages of bottlenecks, attention pooling.
+// ClipResnet: stem of three convolutions, four stages of bottlenecks, attention pooling.
 #include <cmath>
 
 #include "layers/conv_norm.h"
@@ -12,9 +12,7 @@ namespace {
 
 constexpr PoolParams kHalve{.window = 2, .stride = 2, .pad = 0};
 
-Extent halved(const Extent& extent) { return {kHalve.out_size(extent.height), kHalve.out_size(extent.width)}; }
-
-// Where the stride is 2, the mean of 2x2 pixels comes before the last convolution and before the shortcut's.
+// In place of a stride of 2, the mean of 2x2 pixels is taken before the last convolution and before the shortcut's.
 class Bottleneck {
  public:
   Bottleneck(const Scope& scope, int64_t in, int64_t width, int64_t stride)
@@ -34,26 +32,18 @@ class Bottleneck {
     return third_(y, mode, shortcut);
   }
 
-  int64_t macs(Extent& extent) const {
-    int64_t total = first_.macs(extent);
-    total += second_.macs(extent);
-    if (pooled_) extent = halved(extent);
-    if (shortcut_) total += shortcut_->macs(extent);
-    return total + third_.macs(extent);
-  }
-
  private:
   bool pooled_;
   ConvNorm first_, second_, third_;
   std::unique_ptr<ConvNorm> shortcut_;
 };
 
-// The mean of all pixels asks all pixels and itself; the answer is the embedding.
+// Attention with one query, the mean of all pixels; keys and values are that mean and all pixels. The answer is the
+// embedding.
 class AttentionPool {
  public:
   AttentionPool(const Scope& scope, const ClipResnetOptions& options, int64_t width)
       : side_(options.image_size / 32),
-        width_(width),
         heads_(options.heads),
         key_(with_positions(scope, side_ * side_ + 1, width, &positions_), "k_proj", part(width)),
         query_(scope, "q_proj", part(width)),
@@ -66,11 +56,6 @@ class AttentionPool {
     const Var answer =
         attention({.heads = heads_, .queries = 1}, concat_channels({query_(tokens), key_(tokens), value_(tokens)}));
     return out_(mean_tokens(0, 1, answer));
-  }
-
-  int64_t macs(int64_t embedding) const {
-    const int64_t tokens = side_ * side_ + 1;
-    return 3 * tokens * width_ * width_ + 2 * tokens * width_ + width_ * embedding;
   }
 
  private:
@@ -87,7 +72,7 @@ class AttentionPool {
     return scope;
   }
 
-  int64_t side_, width_, heads_;
+  int64_t side_, heads_;
   Var positions_;
   Linear key_, query_, value_, out_;
 };
@@ -134,17 +119,6 @@ class ClipResnet : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = first_.macs(extent);
-    total += second_.macs(extent);
-    total += third_.macs(extent);
-    extent = halved(extent);
-    for (const auto& stage : stages_)
-      for (const auto& block : stage) total += block->macs(extent);
-    return total + pool_->macs(options_.embedding) + feature_width * classes;
-  }
 
  private:
   ClipResnetOptions options_;

@@ -1,4 +1,4 @@
-// Patch embedding, class token, positions, norm, blocks, norm of the class token, projection.
+// ClipVit: patch embedding, class token, positions, norm, blocks, norm of the class token, projection.
 #include <cmath>
 
 #include "models/classifier.h"
@@ -54,13 +54,6 @@ class ClipVit : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    const int64_t side = image_size / options_.patch;
-    int64_t total = embedding_->macs(side * side) + options_.width * options_.embedding + feature_width * classes;
-    for (const auto& block : blocks_) total += block->macs(side * side + 1);
-    return total;
-  }
 
  private:
   ClipVitOptions options_;

@@ -1,4 +1,5 @@
-// Stem, six or seven groups of MbConv blocks, a 1x1 convolution, mean over the image, dropout and linear classifier.
+// Efficientnet: stem, six or seven groups of MbConv blocks, a 1x1 convolution, mean over the image, dropout and linear
+// classifier.
 #include "models/efficientnet.h"
 
 #include <cmath>
@@ -13,11 +14,10 @@ namespace {
 struct Size {
   double width, depth;
   float dropout;
-  int64_t image_size;
 };
-constexpr Size kSizes[] = {{1.0, 1.0, 0.2f, 224}, {1.0, 1.1, 0.2f, 240}, {1.1, 1.2, 0.3f, 260}, {1.2, 1.4, 0.3f, 300},
-                           {1.4, 1.8, 0.4f, 380}, {1.6, 2.2, 0.4f, 456}, {1.8, 2.6, 0.5f, 528}, {2.0, 3.1, 0.5f, 600},
-                           {1.0, 1.0, 0.2f, 384}, {1.0, 1.0, 0.3f, 480}, {1.0, 1.0, 0.4f, 480}};
+constexpr Size kSizes[] = {{1.0, 1.0, 0.2f}, {1.0, 1.1, 0.2f}, {1.1, 1.2, 0.3f}, {1.2, 1.4, 0.3f},
+                           {1.4, 1.8, 0.4f}, {1.6, 2.2, 0.4f}, {1.8, 2.6, 0.5f}, {2.0, 3.1, 0.5f},
+                           {1.0, 1.0, 0.2f}, {1.0, 1.0, 0.3f}, {1.0, 1.0, 0.4f}};
 
 struct Group {
   int64_t expansion, window, stride, channels, blocks;
@@ -45,11 +45,8 @@ int64_t stem_width(int size) {
   return size < kEfficientnetV2S ? multiple_of_8(kStem * kSizes[size].width) : groups_of(size)[0].channels;
 }
 
-// torchvision has TensorFlow's norm parameters in the big ones, whose weights came from there.
-MbConvStyle style_of(const EfficientnetOptions& options) {
-  if (options.size >= kEfficientnetV2S) return {.eps = 1e-3f};
-  if (!options.tensorflow && options.size < 5) return {};
-  return {.eps = 1e-3f, .momentum = 0.01f, .same_padding = options.tensorflow};
+int64_t feature_width_of(int size) {
+  return size < kEfficientnetV2S ? 4 * multiple_of_8(kLast * kSizes[size].width) : 1280;
 }
 
 int64_t depth_of(const Group& group, const Size& size) { return int64_t(std::ceil(double(group.blocks) * size.depth)); }
@@ -59,10 +56,11 @@ class Efficientnet : public Network {
   Efficientnet(const Scope& scope, const EfficientnetOptions& options)
       : params_(&scope.params()), dropout_(kSizes[options.size].dropout) {
     const Size& size = kSizes[options.size];
-    const MbConvStyle style = style_of(options);
+    const Numerics& numerics = options.numerics;
     const Scope features = scope / "features";
     int64_t width = stem_width(options.size);
-    stem_ = std::make_unique<ConvNorm>(features / "0", "0", "1", styled_conv(3, width, 3, 2, Activation::silu, style));
+    stem_ = std::make_unique<ConvNorm>(features / "0", "0", "1",
+                                       same_conv_with(numerics, 3, width, 3, 2, Activation::silu));
 
     int64_t total = 0;
     for (const Group& group : groups_of(options.size)) total += depth_of(group, size);
@@ -82,13 +80,13 @@ class Efficientnet : public Network {
                                                                  .fused = group.fused,
                                                                  .drop = options.drop_path * float(done) / float(total),
                                                                  .layer = uint32_t(done + 1)},
-                                                   style));
+                                                   MbConvStyle{.numerics = numerics}));
         width = out;
       }
     }
-    feature_width = efficientnet_width(options.size);
+    feature_width = feature_width_of(options.size);
     last_ = std::make_unique<ConvNorm>(features / std::to_string(index), "0", "1",
-                                       styled_conv(width, feature_width, 1, 1, Activation::silu, style));
+                                       same_conv_with(numerics, width, feature_width, 1, 1, Activation::silu));
     classes = options.classes;
     LinearOptions classifier(feature_width, classes);
     const float range = 1 / std::sqrt(float(std::max<int64_t>(classes, 1)));
@@ -97,7 +95,7 @@ class Efficientnet : public Network {
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "1", classifier);
   }
 
-  // Five stages, each the last output of its resolution.
+  // There are five stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override {
     Var x = (*stem_)(images, mode);
     for (auto& block : blocks_) {
@@ -115,14 +113,6 @@ class Efficientnet : public Network {
     return (*classifier_)(dropout(params, step, features));
   }
 
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_->macs(extent);
-    for (const auto& block : blocks_) total += block->macs(extent);
-    total += last_->macs(extent);
-    return total + feature_width * classes;
-  }
-
  private:
   const Params* params_;
   float dropout_;
@@ -132,16 +122,6 @@ class Efficientnet : public Network {
 };
 
 }  // namespace
-
-int64_t efficientnet_width(int size) {
-  return size < kEfficientnetV2S ? 4 * multiple_of_8(kLast * kSizes[size].width) : 1280;
-}
-
-int64_t efficientnet_image_size(const EfficientnetOptions& options) {
-  // torchvision trained this one on bigger images.
-  if (options.size == 2 && !options.tensorflow) return 288;
-  return kSizes[options.size].image_size;
-}
 
 std::unique_ptr<Network> make_efficientnet(const Scope& scope, const EfficientnetOptions& options) {
   return std::make_unique<Efficientnet>(scope, options);

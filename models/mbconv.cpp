@@ -1,4 +1,4 @@
-// MbConv: registration and the two paths.
+// MbConv: registers its layers; the block with and without stochastic depth.
 #include "models/mbconv.h"
 
 #include "autograd/ops.h"
@@ -10,12 +10,12 @@ int64_t multiple_of_8(double width) {
   return double(rounded) < 0.9 * width ? rounded + 8 : rounded;
 }
 
-ConvNormOptions styled_conv(int64_t in, int64_t out, int64_t window, int64_t stride, Activation activation,
-                            const MbConvStyle& style) {
+ConvNormOptions same_conv_with(const Numerics& numerics, int64_t in, int64_t out, int64_t window, int64_t stride,
+                               Activation activation) {
   ConvNormOptions options = same_conv(in, out, window, stride, activation);
-  if (style.same_padding) options.conv.same = true, options.conv.pad = 0;
-  options.norm.eps = style.eps;
-  options.norm.momentum = style.momentum;
+  if (numerics.same_padding) options.conv.same = true, options.conv.pad = 0;
+  options.norm.eps = numerics.eps;
+  options.norm.momentum = numerics.momentum;
   return options;
 }
 
@@ -23,26 +23,29 @@ MbConv::MbConv(const Scope& scope, const MbConvOptions& options, const MbConvSty
     : options_(options),
       params_(&scope.params()),
       same_(options.stride == 1 && options.in == options.out),
-      gate_first_(style.gate_first && options.wide != options.in && options.squeeze > 0) {
+      gate_first_(style.numerics.gate_first && options.wide != options.in && options.squeeze > 0) {
   const auto& [in, wide, out, window, stride, squeeze, fused, act, drop, layer] = options_;
+  const Numerics& numerics = style.numerics;
   int next = 0;
   const auto part = [&] { return scope / std::to_string(next++); };
   if (fused) {
-    // Where nothing widens the one convolution is all there is.
+    // A block that does not widen has one convolution only.
     expand_ = std::make_unique<ConvNorm>(part(), "0", "1",
-                                         styled_conv(in, wide != in ? wide : out, window, stride, act, style));
+                                         same_conv_with(numerics, in, wide != in ? wide : out, window, stride, act));
     if (wide != in)
-      project_ = std::make_unique<ConvNorm>(part(), "0", "1", styled_conv(wide, out, 1, 1, Activation::none, style));
+      project_ =
+          std::make_unique<ConvNorm>(part(), "0", "1", same_conv_with(numerics, wide, out, 1, 1, Activation::none));
     return;
   }
-  if (wide != in) expand_ = std::make_unique<ConvNorm>(part(), "0", "1", styled_conv(in, wide, 1, 1, act, style));
-  ConvNormOptions depthwise = styled_conv(wide, wide, window, stride, gate_first_ ? Activation::none : act, style);
+  if (wide != in) expand_ = std::make_unique<ConvNorm>(part(), "0", "1", same_conv_with(numerics, in, wide, 1, 1, act));
+  ConvNormOptions depthwise =
+      same_conv_with(numerics, wide, wide, window, stride, gate_first_ ? Activation::none : act);
   depthwise.conv.depthwise = true;
   depthwise_ = std::make_unique<ConvNorm>(part(), "0", "1", depthwise);
   if (squeeze > 0)
     excite_ = std::make_unique<SqueezeExcite>(
         part(), SqueezeExciteOptions{.channels = wide, .width = squeeze, .hidden = style.hidden, .gate = style.gate});
-  project_ = std::make_unique<ConvNorm>(part(), "0", "1", styled_conv(wide, out, 1, 1, Activation::none, style));
+  project_ = std::make_unique<ConvNorm>(part(), "0", "1", same_conv_with(numerics, wide, out, 1, 1, Activation::none));
 }
 
 Var MbConv::operator()(const Var& x, Mode mode, const Tensor& step) {
@@ -57,13 +60,6 @@ Var MbConv::operator()(const Var& x, Mode mode, const Tensor& step) {
   if (!drops) return add(y, x);
   const DropoutParams draw{.rate = options_.drop, .seed = params_->seed(), .layer = options_.layer};
   return add(drop_path(draw, step, y), x);
-}
-
-int64_t MbConv::macs(Extent& extent) const {
-  int64_t total = expand_ ? expand_->macs(extent) : 0;
-  if (depthwise_) total += depthwise_->macs(extent);
-  if (excite_) total += excite_->macs();
-  return project_ ? total + project_->macs(extent) : total;
 }
 
 }  // namespace coss

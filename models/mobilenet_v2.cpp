@@ -1,4 +1,5 @@
-// Stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, dropout and linear classifier.
+// MobilenetV2: stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, dropout and linear
+// classifier.
 #include "models/mobilenet_v2.h"
 
 #include "layers/conv_norm.h"
@@ -13,13 +14,14 @@ ConvNormOptions depthwise(int64_t channels, int64_t stride) {
   return options;
 }
 
-// 1x1 to a wider layer, 3x3 depthwise, 1x1 back without activation; the input is added where it has the same shape.
+// 1x1 convolution to more channels, 3x3 depthwise, 1x1 back without activation. The input is added if it has the
+// output's shape.
 class InvertedResidual {
  public:
   InvertedResidual(const Scope& scope, int64_t in, int64_t out, int64_t stride, int64_t expansion)
       : same_(stride == 1 && in == out) {
     const int64_t wide = in * expansion;
-    int next = 0;  // torchvision numbers the layers that are there
+    int next = 0;  // torchvision counts only the layers that the block has
     if (expansion != 1)
       expand_ = std::make_unique<ConvNorm>(scope / std::to_string(next++), "0", "1",
                                            same_conv(in, wide, 1, 1, Activation::relu6));
@@ -32,12 +34,6 @@ class InvertedResidual {
     Var y = expand_ ? (*expand_)(x, mode) : x;
     y = (*depthwise_)(y, mode);
     return (*project_)(y, mode, same_ ? x : Var());
-  }
-
-  int64_t macs(Extent& extent) const {
-    int64_t total = expand_ ? expand_->macs(extent) : 0;
-    total += depthwise_->macs(extent);
-    return total + project_->macs(extent);
   }
 
  private:
@@ -54,7 +50,7 @@ constexpr int64_t kFeatures = 1280;
 
 class MobilenetV2 : public Network {
  public:
-  MobilenetV2(const Scope& scope, int64_t class_count)
+  MobilenetV2(const Scope& scope, const MobilenetV2Options& options)
       : params_(&scope.params()), stem_(scope / "features" / "0", "0", "1", same_conv(3, 32, 3, 2, Activation::relu6)) {
     int64_t width = 32;
     int index = 1;
@@ -68,14 +64,14 @@ class MobilenetV2 : public Network {
     last_ = std::make_unique<ConvNorm>(scope / "features" / std::to_string(index), "0", "1",
                                        same_conv(width, kFeatures, 1, 1, Activation::relu6));
     feature_width = kFeatures;
-    classes = class_count;
+    classes = options.classes;
     LinearOptions classifier(kFeatures, classes);
     classifier.weight = {Init::normal, 0, 0.01f};
     classifier.bias = Init::zeros();
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "1", classifier);
   }
 
-  // Five stages, each the last output of its resolution.
+  // There are five stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& block : blocks_) {
@@ -94,14 +90,6 @@ class MobilenetV2 : public Network {
     return (*classifier_)(dropout(params, step, features));
   }
 
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent);
-    for (const auto& block : blocks_) total += block->macs(extent);
-    total += last_->macs(extent);
-    return total + feature_width * classes;
-  }
-
  private:
   const Params* params_;
   ConvNorm stem_;
@@ -112,8 +100,8 @@ class MobilenetV2 : public Network {
 
 }  // namespace
 
-std::unique_ptr<Network> make_mobilenet_v2(const Scope& scope, int64_t classes) {
-  return std::make_unique<MobilenetV2>(scope, classes);
+std::unique_ptr<Network> make_mobilenet_v2(const Scope& scope, const MobilenetV2Options& options) {
+  return std::make_unique<MobilenetV2>(scope, options);
 }
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// Stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, linear classifier.
+// MobilenetV2Cifar: stem, 17 inverted residual blocks, a 1x1 convolution, mean over the image, linear classifier.
 #include "models/mobilenet_v2_cifar.h"
 
 #include "layers/conv_norm.h"
@@ -7,8 +7,8 @@
 namespace coss {
 namespace {
 
-// 1x1 to a wider layer (the first block's is not wider), 3x3 depthwise, 1x1 back without activation; the input is added
-// where it has the same shape.
+// 1x1 convolution to more channels (in the first block as many), 3x3 depthwise, 1x1 back without activation. The input
+// is added if it has the output's shape.
 class Block {
  public:
   Block(const Scope& scope, int64_t in, int64_t out, int64_t stride, int64_t expansion)
@@ -27,12 +27,6 @@ class Block {
 
   int64_t stride() const { return stride_; }
 
-  int64_t macs(Extent& extent) const {
-    int64_t total = expand_->macs(extent);
-    total += depthwise_->macs(extent);
-    return total + project_->macs(extent);
-  }
-
  private:
   int64_t stride_;
   bool same_;
@@ -48,7 +42,7 @@ constexpr int64_t kStem = 16, kFeatures = 1280;
 
 class MobilenetV2Cifar : public Network {
  public:
-  MobilenetV2Cifar(const Scope& scope, int64_t class_count)
+  MobilenetV2Cifar(const Scope& scope, const MobilenetV2CifarOptions& options)
       : stem_(scope / "conv1", "0", "1", same_conv(3, kStem, 3, 2, Activation::relu)) {
     int64_t width = kStem;
     int stage = 0;
@@ -62,14 +56,14 @@ class MobilenetV2Cifar : public Network {
     }
     last_ = std::make_unique<ConvNorm>(scope / "conv2", "0", "1", same_conv(width, kFeatures, 1, 1, Activation::relu));
     feature_width = kFeatures;
-    classes = class_count;
+    classes = options.classes;
     LinearOptions classifier(kFeatures, classes);
     classifier.weight = {Init::normal, 0, 0.01f};
     classifier.bias = Init::zeros();
     classifier_ = std::make_unique<Classifier>(scope / "classifier", "0", classifier);
   }
 
-  // Four stages, each the last output of its resolution.
+  // There are four stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& block : blocks_) {
@@ -83,14 +77,6 @@ class MobilenetV2Cifar : public Network {
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
 
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent);
-    for (const auto& block : blocks_) total += block->macs(extent);
-    total += last_->macs(extent);
-    return total + feature_width * classes;
-  }
-
  private:
   ConvNorm stem_;
   std::vector<std::unique_ptr<Block>> blocks_;
@@ -100,8 +86,8 @@ class MobilenetV2Cifar : public Network {
 
 }  // namespace
 
-std::unique_ptr<Network> make_mobilenet_v2_cifar(const Scope& scope, int64_t classes) {
-  return std::make_unique<MobilenetV2Cifar>(scope, classes);
+std::unique_ptr<Network> make_mobilenet_v2_cifar(const Scope& scope, const MobilenetV2CifarOptions& options) {
+  return std::make_unique<MobilenetV2Cifar>(scope, options);
 }
 
 }  // namespace coss

@@ -1,5 +1,5 @@
-// MobileNetV2 at half its width as the distillation literature has it for CIFAR (mobile_half of RepDistiller): ReLU
-// instead of ReLU6, and an image that is halved four times.
+// MobileNetV2 with half its width, for CIFAR, as the distillation literature has it (RepDistiller's mobile_half): ReLU
+// in place of ReLU6, and the image is halved four times.
 #pragma once
 #include <memory>
 
@@ -7,6 +7,10 @@
 
 namespace coss {
 
-std::unique_ptr<Network> make_mobilenet_v2_cifar(const Scope& scope, int64_t classes);
+struct MobilenetV2CifarOptions {
+  int64_t classes = 100;
+};
+
+std::unique_ptr<Network> make_mobilenet_v2_cifar(const Scope& scope, const MobilenetV2CifarOptions& options);
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// Stem, MbConv blocks, a 1x1 convolution, mean over the image, and a classifier of two layers.
+// MobilenetV3: stem, MbConv blocks, a 1x1 convolution, mean over the image, and a classifier of two layers.
 #include "models/mobilenet_v3.h"
 
 #include <span>
@@ -26,13 +26,6 @@ constexpr BlockRow kLarge[] = {
     {5, 672, 160, true, true, 2}, {5, 960, 160, true, true, 1}, {5, 960, 160, true, true, 1}};
 constexpr int64_t kStem = 16;
 
-MbConvStyle style_of(MobilenetV3Kind kind) {
-  MbConvStyle style{.gate = Activation::hardsigmoid, .hidden = Activation::relu};
-  if (kind == MobilenetV3Kind::torchvision) style.eps = 1e-3f, style.momentum = 0.01f;
-  style.gate_first = kind == MobilenetV3Kind::gate_first;
-  return style;
-}
-
 LinearOptions linear_options(int64_t in, int64_t out) {
   LinearOptions options(in, out);
   options.weight = {Init::normal, 0, 0.01f};
@@ -43,10 +36,11 @@ LinearOptions linear_options(int64_t in, int64_t out) {
 class MobilenetV3 : public Network {
  public:
   MobilenetV3(const Scope& scope, const MobilenetV3Options& options) : params_(&scope.params()) {
-    const MbConvStyle style = style_of(options.kind);
+    const Numerics& numerics = options.numerics;
+    const MbConvStyle style{.numerics = numerics, .gate = Activation::hardsigmoid, .hidden = Activation::relu};
     const Scope features = scope / "features";
-    stem_ =
-        std::make_unique<ConvNorm>(features / "0", "0", "1", styled_conv(3, kStem, 3, 2, Activation::hardswish, style));
+    stem_ = std::make_unique<ConvNorm>(features / "0", "0", "1",
+                                       same_conv_with(numerics, 3, kStem, 3, 2, Activation::hardswish));
     int64_t width = kStem;
     int index = 1;
     const auto rows = options.large ? std::span<const BlockRow>(kLarge) : std::span<const BlockRow>(kSmall);
@@ -65,14 +59,14 @@ class MobilenetV3 : public Network {
     }
     feature_width = 6 * width;
     last_ = std::make_unique<ConvNorm>(features / std::to_string(index), "0", "1",
-                                       styled_conv(width, feature_width, 1, 1, Activation::hardswish, style));
+                                       same_conv_with(numerics, width, feature_width, 1, 1, Activation::hardswish));
     classes = options.classes;
-    hidden_width_ = classes == 0 ? 0 : options.large ? 1280 : 1024;
-    hidden_ = std::make_unique<Classifier>(scope / "classifier", "0", linear_options(feature_width, hidden_width_));
-    classifier_ = std::make_unique<Classifier>(scope / "classifier", "3", linear_options(hidden_width_, classes));
+    const int64_t hidden_width = classes == 0 ? 0 : options.large ? 1280 : 1024;
+    hidden_ = std::make_unique<Classifier>(scope / "classifier", "0", linear_options(feature_width, hidden_width));
+    classifier_ = std::make_unique<Classifier>(scope / "classifier", "3", linear_options(hidden_width, classes));
   }
 
-  // Five stages, each the last output of its resolution.
+  // There are five stages, each the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override {
     Var x = (*stem_)(images, mode);
     for (auto& block : blocks_) {
@@ -91,17 +85,8 @@ class MobilenetV3 : public Network {
     return (*classifier_)(dropout(params, step, hidden));
   }
 
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_->macs(extent);
-    for (const auto& block : blocks_) total += block->macs(extent);
-    total += last_->macs(extent);
-    return total + hidden_width_ * (feature_width + classes);
-  }
-
  private:
   const Params* params_;
-  int64_t hidden_width_ = 0;
   std::unique_ptr<ConvNorm> stem_, last_;
   std::vector<std::unique_ptr<MbConv>> blocks_;
   std::unique_ptr<Classifier> hidden_, classifier_;

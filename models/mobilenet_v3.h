@@ -1,5 +1,7 @@
-// MobileNetV3 small and large (Howard et al. 2019, arXiv 1905.02244) with torchvision's parameter names, as three
-// libraries compute them. The classifier has a hidden layer; features are what comes before it.
+// MobileNetV3 small and large (Howard et al. 2019, arXiv 1905.02244) with torchvision's parameter names. torchvision
+// has the norm parameters of TensorFlow; timm and d-li14's mobilenetv3.pytorch have PyTorch's; d-li14's blocks that
+// expand have squeeze-and-excitation before the activation. The classifier has a hidden layer; the features are its
+// input.
 #pragma once
 #include <memory>
 
@@ -7,13 +9,9 @@
 
 namespace coss {
 
-// torchvision has TensorFlow's norm parameters, timm PyTorch's; d-li14's mobilenetv3.pytorch has PyTorch's and puts
-// squeeze-and-excitation before the activation in blocks that expand.
-enum class MobilenetV3Kind : uint8_t { torchvision, timm, gate_first };
-
 struct MobilenetV3Options {
   bool large = false;
-  MobilenetV3Kind kind = MobilenetV3Kind::torchvision;
+  Numerics numerics = {};
   int64_t classes = 1000;
 };
 

@@ -1,4 +1,4 @@
-// The table of methods, reading a head off its tensors, registration and forward.
+// The table of methods; finds a head by its tensors; registers its parameters; forward.
 #include "models/projection_head.h"
 
 #include <charconv>
@@ -12,7 +12,7 @@ namespace {
 struct Method {
   const char *name, *prefix;
   int linears;
-  bool bias, norm, last_norm;  // last_norm: the last layer has one as well, without scale and shift
+  bool bias, norm, last_norm;  // last_norm: the last layer has a norm as well, without scale and shift
   Activation activation;
   bool unit_length;
 };
@@ -83,7 +83,7 @@ ProjectionOptions projection_from(const std::vector<ProjectionTensor>& tensors) 
     if (tensor.name.starts_with("last_layer.") || tensor.name.ends_with("num_batches_tracked")) continue;
     const NumberedName name = numbered(tensor.name);
     COSS_CHECK(parts.empty() || name.prefix == prefix,
-               "[projection head] " + tensor.name + " does not stand below " + prefix + " as the others do");
+               "[projection head] " + tensor.name + " does not begin with " + prefix + " as the others do");
     prefix = name.prefix;
     parts[name.number][name.leaf] = tensor.shape;
   }
@@ -150,7 +150,8 @@ Var ProjectionHead::operator()(const Var& x, Mode mode) {
   return directions_.empty() ? y : prototypes(y);
 }
 
-// x v^T / |v|, each column times its magnitude: the rows of x as one image of one row.
+// Computes x v^T / |v| and multiplies each column by its magnitude. scale_channels sees the rows of x as the pixels of
+// one image.
 Var ProjectionHead::prototypes(const Var& x) const {
   const Var y = linear(x, normalize_rows(kSmallestNorm, directions_), {});
   const int64_t rows = y.shape()[0], columns = y.shape()[1];

@@ -1,6 +1,6 @@
-// Projection heads: what self-supervised methods put behind a backbone, with the names of their files. Linear layers
-// with batch norm and activation between them, as each method has it, perhaps rows of unit length, perhaps DINO's
-// weight-normalized prototypes.
+// Projection heads: the layers that self-supervised methods put behind a backbone, with the parameter names of their
+// files. A head has linear layers with batch norm and activation between them. Some bring their output's rows to unit
+// length; DINO's ends with weight-normalized prototypes.
 #pragma once
 #include <memory>
 #include <string>
@@ -12,38 +12,41 @@
 
 namespace coss {
 
-// One linear layer and what follows it.
+// A linear layer, the batch norm behind it if there is one, and the activation.
 struct ProjectionLayer {
   std::string linear;  // its name: "0", "mlp.2"
   int64_t in = 0, out = 0;
   bool bias = true;
-  std::string norm = "";  // the name of its batch norm; none where it is empty
-  bool affine = true;
+  std::string norm = "";  // the name of its batch norm; empty if there is none
+  bool affine = true;     // the batch norm has scale and shift
   Activation activation = Activation::none;
 };
 
 struct ProjectionOptions {
   std::vector<ProjectionLayer> layers;
-  bool unit_length = false;  // of the last layer's rows
-  int64_t prototypes = 0;    // rows of "last_layer"; 0: none
+  bool unit_length = false;  // the last layer's rows are brought to length 1
+  int64_t prototypes = 0;    // rows of "last_layer"; 0: the head has no prototypes
 };
 
-// The methods whose heads are known: mocov2, mocov3, mocov3_vit, simclr, swav, dino, byol (as projector and as
-// predictor).
+// The methods whose heads are known: mocov2, mocov3, mocov3_vit, simclr, swav, dino, byol (its projector and predictor
+// are alike).
 std::vector<std::string> projection_methods();
-// Widths of input, hidden layers and output. Throws Error on an unknown method.
+// The head of a method, with `in` columns, hidden layers of width `hidden`, and `out` columns. Throws Error if the
+// method is unknown.
 ProjectionOptions projection_of(const std::string& method, int64_t in, int64_t hidden, int64_t out);
 
 struct ProjectionTensor {
-  std::string name;  // below the head: "0.weight"
+  std::string name;  // without the head's prefix: "0.weight"
   std::vector<int64_t> shape;
 };
-// The head whose tensors these are: layers by number, an activation wherever a number is left out. What no tensor tells
-// is the reader's to set: SwAV's rows have unit length.
+// The head that has these tensors. Layers are numbered; a number without tensors is an activation. Throws Error if the
+// tensors make no head. The caller sets what tensors cannot tell: that SwAV's rows have unit length.
 ProjectionOptions projection_from(const std::vector<ProjectionTensor>& tensors);
 
 class ProjectionHead {
  public:
+  // Registers its layers below the scope, by the names in the options. Throws Error if a norm is followed by an
+  // activation other than ReLU.
   ProjectionHead(const Scope& scope, const ProjectionOptions& options);
   ProjectionHead(const ProjectionHead&) = delete;
   ProjectionHead& operator=(const ProjectionHead&) = delete;
@@ -57,8 +60,8 @@ class ProjectionHead {
 
   struct Layer {
     Linear linear;
-    std::unique_ptr<Norm> norm;  // with the activation
-    Activation activation;       // where there is no norm
+    std::unique_ptr<Norm> norm;  // null if there is none; it computes the activation as well
+    Activation activation;       // for layers without norm
   };
   bool unit_length_;
   std::vector<std::unique_ptr<Layer>> layers_;

@@ -1,4 +1,4 @@
-// One factor and one summand per channel: a depthwise 1x1 convolution, as a frozen norm is.
+// Multiplies each channel by a factor and adds a summand, as a depthwise 1x1 convolution, like a frozen norm.
 #include "models/renormalized.h"
 
 #include <utility>
@@ -29,7 +29,7 @@ Renormalized::Renormalized(std::unique_ptr<Network> inner, const Normalization& 
 Var Renormalized::features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) {
   COSS_ASSERT(!images.grad);
   if (scale_.empty()) {
-    // (p - mean) / stddev as it is wanted, from the same as it is given.
+    // Given is (p - mean) / stddev of a pixel p with one mean and stddev; wanted is the same with the others.
     std::vector<float> factors, summands;
     for (size_t c = 0; c < size_t(kChannels); ++c) {
       factors.push_back(given_.stddev[c] / wanted_.stddev[c]);

@@ -1,4 +1,4 @@
-// Renormalized: a network for images that come with another normalization than its weights were trained with.
+// Renormalized: wraps a network, so that it takes images with another normalization than its weights were trained with.
 #pragma once
 #include <memory>
 
@@ -8,17 +8,16 @@ namespace coss {
 
 class Renormalized : public Network {
  public:
-  // Images are normalized as `given`, the inner network wants them as `wanted`.
+  // The images are normalized by `given`; the inner network wants them normalized by `wanted`.
   Renormalized(std::unique_ptr<Network> inner, const Normalization& given, const Normalization& wanted);
 
   Var features(const Var& images, Mode mode, const Tensor& step = {}, std::vector<Var>* stages = nullptr) override;
   Var logits(const Var& features, Mode mode, const Tensor& step = {}) override;
-  int64_t macs(int64_t image_size) const override { return inner_->macs(image_size); }
 
  private:
   std::unique_ptr<Network> inner_;
   Normalization given_, wanted_;
-  Tensor scale_, shift_;  // (1,1,3) C and (3) A, made for the first images
+  Tensor scale_, shift_;  // (1,1,3) in the images' dtype and (3) in A, made when the first images come
 };
 
 }  // namespace coss

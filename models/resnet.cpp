@@ -1,4 +1,4 @@
-// Stem, four stages of residual blocks, mean over the image, linear classifier.
+// Resnet: stem, four stages of residual blocks, mean over the image, linear classifier.
 #include "models/resnet.h"
 
 #include "layers/conv_norm.h"
@@ -36,15 +36,6 @@ class Block {
     if (third_) y = second_(y, mode);
     const Var shortcut = shortcut_ ? (*shortcut_)(x, mode) : x;
     return third_ ? (*third_)(y, mode, shortcut) : second_(y, mode, shortcut);
-  }
-
-  int64_t macs(Extent& extent) const {
-    Extent before = extent;
-    int64_t total = first_.macs(extent);
-    total += second_.macs(extent);
-    if (third_) total += third_->macs(extent);
-    if (shortcut_) total += shortcut_->macs(before);
-    return total;
   }
 
  private:
@@ -97,15 +88,6 @@ class Resnet : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent);
-    if (pooled_stem_) extent = {kStemPool.out_size(extent.height), kStemPool.out_size(extent.width)};
-    for (const auto& stage : stages_)
-      for (const auto& block : stage) total += block->macs(extent);
-    return total + feature_width * classes;
-  }
 
  private:
   bool pooled_stem_;

@@ -1,4 +1,4 @@
-// Stem, three stages of basic blocks, mean over the image, linear classifier.
+// ResnetCifar: stem, three stages of basic blocks, mean over the image, linear classifier.
 #include "models/resnet_cifar.h"
 
 #include "layers/conv_norm.h"
@@ -7,7 +7,7 @@
 namespace coss {
 namespace {
 
-// The two kinds scale their initial weights by different fans.
+// The two kinds scale their initial weights by different fans: Fan::out with projections, else Fan::in.
 ConvNormOptions conv(int64_t in, int64_t out, int64_t stride, Fan fan) {
   ConvNormOptions options = same_conv(in, out, 3, stride, Activation::relu);
   options.fan = fan;
@@ -33,13 +33,6 @@ class Block {
     const Var y = first_(x, mode);
     if (same_) return second_(y, mode, x);
     return second_(y, mode, projection_ ? (*projection_)(x, mode) : shortcut_a(stride_, out_, x));
-  }
-
-  int64_t macs(Extent& extent) const {
-    Extent before = extent;
-    int64_t total = first_.macs(extent);
-    total += second_.macs(extent);
-    return projection_ ? total + projection_->macs(before) : total;
   }
 
  private:
@@ -80,14 +73,6 @@ class ResnetCifar : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent);
-    for (const auto& stage : stages_)
-      for (const auto& block : stage) total += block->macs(extent);
-    return total + feature_width * classes;
-  }
 
  private:
   ConvNorm stem_;

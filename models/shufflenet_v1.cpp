@@ -1,4 +1,5 @@
-// Stem, three stages of blocks whose 1x1 convolutions are grouped, mean over the image, linear classifier.
+// ShufflenetV1: stem, three stages of blocks whose 1x1 convolutions are grouped, mean over the image, linear
+// classifier.
 #include "models/shufflenet_v1.h"
 
 #include "layers/conv_norm.h"
@@ -7,8 +8,8 @@
 namespace coss {
 namespace {
 
-// Weights start by their fan-in, as PyTorch's do: scaled by the fan-out, depthwise ones are so small behind a norm that
-// their gradients are too big for usual rates.
+// Initial weights are scaled by the fan-in, as PyTorch's are. Scaled by the fan-out, depthwise weights would be so
+// small that, with a norm behind them, their gradients were too big for usual learning rates.
 ConvNormOptions conv_of(int64_t in, int64_t out, int64_t window, int64_t stride, Activation activation) {
   ConvNormOptions options = same_conv(in, out, window, stride, activation);
   options.fan = Fan::in;
@@ -23,8 +24,8 @@ struct StageRow {
 };
 constexpr StageRow kStages[] = {{240, 4}, {480, 8}, {960, 4}};
 
-// Grouped 1x1 to a quarter of the width, shuffle, 3x3 depthwise, grouped 1x1. The first block of a stage halves the
-// image and puts its averaged input behind its output, the others add it.
+// Grouped 1x1 convolution to a quarter of the width, shuffle, 3x3 depthwise, grouped 1x1. The first block of a stage
+// halves the image and appends the averaged input to its output; the other blocks add the input.
 class Block {
  public:
   Block(const Scope& scope, int64_t in, int64_t out, bool halves, bool cifar) : halves_(halves) {
@@ -47,17 +48,11 @@ class Block {
     if (groups_ > 1) y = shuffle_channels(y, groups_);
     y = (*depthwise_)(y, mode);
     if (!halves_) return (*expand_)(y, mode, x);
-    // The activation behind the two does nothing to the second: x is not negative.
+    // The ReLU behind the concatenation changes nothing in the second part, because x is not negative.
     return concat_channels({(*expand_)(y, mode), avg_pool(kPool, x)});
   }
 
   bool halves() const { return halves_; }
-
-  int64_t macs(Extent& extent) const {
-    int64_t total = squeeze_->macs(extent);
-    total += depthwise_->macs(extent);
-    return total + expand_->macs(extent);
-  }
 
  private:
   bool halves_;
@@ -98,14 +93,6 @@ class ShufflenetV1 : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent);
-    if (pooled_stem_) extent = {kPool.out_size(extent.height), kPool.out_size(extent.width)};
-    for (const auto& block : blocks_) total += block->macs(extent);
-    return total + feature_width * classes;
-  }
 
  private:
   bool pooled_stem_;

@@ -1,6 +1,6 @@
-// ShuffleNetV1 (Zhang et al. 2018, arXiv 1707.01083) with three groups, at its full width: for ImageNet as the paper
-// has it, and for CIFAR as the distillation literature does (ShuffleV1 of RepDistiller, whose parameter names both
-// have).
+// ShuffleNetV1 (Zhang et al. 2018, arXiv 1707.01083) with three groups and its full width: the paper's for ImageNet,
+// and that of the distillation literature for CIFAR (RepDistiller's ShuffleV1). Both have RepDistiller's parameter
+// names.
 #pragma once
 #include <memory>
 
@@ -9,8 +9,8 @@
 namespace coss {
 
 struct ShufflenetV1Options {
-  // A 1x1 stem without pooling; first bottleneck a quarter of what the block computes, not of its stage; ReLU behind
-  // depthwise convolutions.
+  // RepDistiller's: a 1x1 stem without pooling; blocks narrow to a quarter of the channels that they compute, not of
+  // the stage's; ReLU behind depthwise convolutions.
   bool cifar = false;
   int64_t classes = 1000;
 };

@@ -1,5 +1,5 @@
-// Stem, three stages of blocks that work on half of the channels, a 1x1 convolution, mean over the image, linear
-// classifier.
+// ShufflenetV2: stem, three stages of blocks that work on half of the channels, a 1x1 convolution, mean over the image,
+// linear classifier.
 #include "models/shufflenet_v2.h"
 
 #include <array>
@@ -10,8 +10,8 @@
 namespace coss {
 namespace {
 
-// Weights start by their fan-in, as PyTorch's do: scaled by the fan-out, depthwise ones are so small behind a norm that
-// their gradients are too big for usual rates.
+// Initial weights are scaled by the fan-in, as PyTorch's are. Scaled by the fan-out, depthwise weights would be so
+// small that, with a norm behind them, their gradients were too big for usual learning rates.
 ConvNormOptions conv_of(int64_t in, int64_t out, int64_t window, int64_t stride, Activation activation) {
   ConvNormOptions options = same_conv(in, out, window, stride, activation);
   options.fan = Fan::in;
@@ -22,8 +22,8 @@ constexpr int64_t kStem = 24;
 constexpr std::array<int64_t, 3> kRepeats{3, 7, 3};  // blocks of a stage behind its first
 constexpr PoolParams kPool{.window = 3, .stride = 2, .pad = 1};
 
-// The two libraries' names of a convolution and its norm, as torchvision's branch and index in it, or as the number of
-// a layer in the block.
+// How the two libraries name a convolution and its norm: torchvision by branch and index, RepDistiller by the layer's
+// number in the block.
 struct Named {
   const char* branch;
   int index, number;
@@ -43,13 +43,13 @@ ConvNormOptions depthwise(int64_t channels, int64_t stride) {
   return options;
 }
 
-// One half of the channels stays, the other goes through 1x1, 3x3 depthwise and 1x1. The first block of a stage halves
-// the image and sends all channels both ways, each to half of the output's.
+// One half of the channels stays as it is, the other goes through 1x1, 3x3 depthwise and 1x1 convolutions. The first
+// block of a stage halves the image; there all channels go through both branches, and each gives half of the output.
 class Block {
  public:
   Block(const Scope& scope, int64_t in, int64_t out, bool halves, bool cifar) : half_(out / 2), halves_(halves) {
     const int64_t stride = halves ? 2 : 1;
-    const int before = halves ? 2 : 0;  // layers of the other branch, which are numbered first
+    const int before = halves ? 2 : 0;  // how many layers of the other branch are numbered before
     const ConvNormOptions shrink = conv_of(halves ? in : half_, half_, 1, 1, Activation::relu);
     if (halves) {
       side_depthwise_ = layer(scope, cifar, {"branch1", 0, 1}, depthwise(in, 2));
@@ -68,18 +68,6 @@ class Block {
   }
 
   bool halves() const { return halves_; }
-
-  int64_t macs(Extent& extent) const {
-    int64_t total = 0;
-    if (halves_) {
-      Extent side = extent;
-      total += side_depthwise_->macs(side);
-      total += side_pointwise_->macs(side);
-    }
-    total += first_->macs(extent);
-    total += depthwise_->macs(extent);
-    return total + second_->macs(extent);
-  }
 
  private:
   int64_t half_;
@@ -113,7 +101,7 @@ class ShufflenetV2 : public Network {
     classifier_ = std::make_unique<Classifier>(scope, cifar ? "linear" : "fc", LinearOptions(feature_width, classes));
   }
 
-  // Three stages; the last one ends with the last convolution.
+  // There are three stages; the third is the output of the last convolution.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = (*stem_)(images, mode);
     if (pooled_stem_) x = max_pool(kPool, x);
@@ -127,15 +115,6 @@ class ShufflenetV2 : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_->macs(extent);
-    if (pooled_stem_) extent = {kPool.out_size(extent.height), kPool.out_size(extent.width)};
-    for (const auto& block : blocks_) total += block->macs(extent);
-    total += last_->macs(extent);
-    return total + feature_width * classes;
-  }
 
  private:
   bool pooled_stem_;

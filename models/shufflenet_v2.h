@@ -1,5 +1,5 @@
-// ShuffleNetV2 (Ma et al. 2018, arXiv 1807.11164): for ImageNet as torchvision has it, and for CIFAR as the
-// distillation literature does (ShuffleV2 of RepDistiller), each with its own parameter names.
+// ShuffleNetV2 (Ma et al. 2018, arXiv 1807.11164): torchvision's for ImageNet, and that of the distillation literature
+// for CIFAR (RepDistiller's ShuffleV2), each with its own parameter names.
 #pragma once
 #include <memory>
 
@@ -8,9 +8,9 @@
 namespace coss {
 
 struct ShufflenetV2Options {
-  int64_t width = 116;  // of the first stage; each later one has twice as much
-  int64_t last = 1024;  // of the last convolution
-  bool cifar = false;   // a 1x1 stem without pooling
+  int64_t width = 116;  // channels of the first stage; each later stage has twice as many
+  int64_t last = 1024;  // channels of the last convolution
+  bool cifar = false;   // RepDistiller's: its names, and a 1x1 stem without pooling
   int64_t classes = 1000;
 };
 

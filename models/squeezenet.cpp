@@ -1,5 +1,5 @@
-// A convolution, eight fire modules with three poolings between them, mean over the image. torchvision's classifier,
-// whose ReLU comes before the mean, is no function of the features; a classifier here is linear, and its own.
+// Squeezenet: a convolution, eight fire modules with three poolings between them, mean over the image. torchvision's
+// classifier applies ReLU before the mean, so it cannot be computed from the features; here the classifier is linear.
 #include "models/squeezenet.h"
 
 #include "autograd/ops.h"
@@ -19,7 +19,7 @@ ConvOptions conv_relu(int64_t in, int64_t out, int64_t window, int64_t stride, i
           .activation = Activation::relu};
 }
 
-// A 1x1 convolution to few channels, then a 1x1 and a 3x3 beside each other to many.
+// A 1x1 convolution to few channels; then a 1x1 and a 3x3 convolution, both of its output, to many channels each.
 class Fire {
  public:
   Fire(const Scope& scope, int64_t in, int64_t squeezed, int64_t expanded)
@@ -31,9 +31,6 @@ class Fire {
     const Var squeezed = squeeze_(x, mode);
     return concat_channels({expand1_(squeezed, mode), expand3_(squeezed, mode)});
   }
-  int64_t macs(Extent& extent) const {
-    return squeeze_.macs(extent) + expand1_.macs(extent) + expand3_.macs(extent);  // all of the same extent
-  }
 
  private:
   Conv squeeze_, expand1_, expand3_;
@@ -41,7 +38,7 @@ class Fire {
 
 struct FireRow {
   int64_t index, squeezed, expanded;  // index: in torchvision's Sequential
-  bool pooled;                        // a pooling stands before it
+  bool pooled;                        // a pooling comes before it
 };
 constexpr FireRow kFires[] = {{3, 16, 64, true},  {4, 16, 64, false},   {6, 32, 128, true},   {7, 32, 128, false},
                               {9, 48, 192, true}, {10, 48, 192, false}, {11, 64, 256, false}, {12, 64, 256, false}};
@@ -49,7 +46,8 @@ constexpr PoolParams kPool{.window = 3, .stride = 2, .pad = 0, .ceil = true};
 
 class Squeezenet : public Network {
  public:
-  Squeezenet(const Scope& scope, int64_t class_count) : stem_(scope / "features", "0", conv_relu(3, 64, 3, 2, 0)) {
+  Squeezenet(const Scope& scope, const SqueezenetOptions& options)
+      : stem_(scope / "features", "0", conv_relu(3, 64, 3, 2, 0)) {
     int64_t width = 64;
     for (const FireRow& row : kFires) {
       fires_.push_back(
@@ -57,11 +55,11 @@ class Squeezenet : public Network {
       width = 2 * row.expanded;
     }
     feature_width = width;
-    classes = class_count;
+    classes = options.classes;
     classifier_ = std::make_unique<Classifier>(scope, "fc", LinearOptions(width, classes));
   }
 
-  // The stages are the last outputs of each resolution.
+  // Each stage is the last output of its resolution.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (size_t i = 0; i < fires_.size(); ++i) {
@@ -77,16 +75,6 @@ class Squeezenet : public Network {
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
 
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent) + feature_width * classes;
-    for (size_t i = 0; i < fires_.size(); ++i) {
-      if (kFires[i].pooled) extent = {kPool.out_size(extent.height), kPool.out_size(extent.width)};
-      total += fires_[i]->macs(extent);
-    }
-    return total;
-  }
-
  private:
   Conv stem_;
   std::vector<std::unique_ptr<Fire>> fires_;
@@ -95,8 +83,8 @@ class Squeezenet : public Network {
 
 }  // namespace
 
-std::unique_ptr<Network> make_squeezenet(const Scope& scope, int64_t classes) {
-  return std::make_unique<Squeezenet>(scope, classes);
+std::unique_ptr<Network> make_squeezenet(const Scope& scope, const SqueezenetOptions& options) {
+  return std::make_unique<Squeezenet>(scope, options);
 }
 
 }  // namespace coss

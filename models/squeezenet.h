@@ -6,6 +6,10 @@
 
 namespace coss {
 
-std::unique_ptr<Network> make_squeezenet(const Scope& scope, int64_t classes);
+struct SqueezenetOptions {
+  int64_t classes = 0;
+};
+
+std::unique_ptr<Network> make_squeezenet(const Scope& scope, const SqueezenetOptions& options);
 
 }  // namespace coss

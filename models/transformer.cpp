@@ -1,4 +1,4 @@
-// Patch embedding and pre-norm block: registration, forward, cost.
+// Patch embedding and pre-norm block: parameters and forward.
 #include "models/transformer.h"
 
 namespace coss {
@@ -11,7 +11,8 @@ LinearOptions linear_options(const BlockOptions& options, int64_t in, int64_t ou
   return linear;
 }
 
-// `from`'s memory in another shape, gradient and all: only for parameters, whose gradient has its place already.
+// Shows a parameter and its gradient in another shape, without a copy. For parameters only: their gradients have memory
+// from the start.
 Var parameter_view(const Var& from, const Shape& shape) {
   Var view(from.value.reshape(shape));
   if (from.grad) view.grad = std::make_shared<Grad>(Grad{from.grad->value.reshape(shape), from.grad->is_param});
@@ -51,11 +52,6 @@ Var TransformerBlock::dropped(const Var& branch, uint32_t which, Mode mode, cons
   if (mode == Mode::eval || options_.drop_path == 0) return branch;
   return drop_path({.rate = options_.drop_path, .seed = params_->seed(), .layer = 2 * options_.layer + which}, step,
                    branch);
-}
-
-int64_t TransformerBlock::macs(int64_t tokens) const {
-  const int64_t width = options_.attention.width;
-  return tokens * 12 * width * width + 2 * tokens * tokens * width;
 }
 
 Var run_blocks(const TransformerBlocks& blocks, Var x, Mode mode, const Tensor& step, std::vector<Var>* stages) {

@@ -1,4 +1,4 @@
-// What vision transformers share: the patch embedding and the pre-norm block, with the names of timm or of OpenAI.
+// The parts that vision transformers share: the patch embedding and the pre-norm block, with timm's or OpenAI's names.
 #pragma once
 #include <memory>
 #include <string>
@@ -10,17 +10,16 @@
 
 namespace coss {
 
-// A convolution whose stride is its window, as one linear layer over the squares that it sees.
+// A convolution whose stride is its window, computed as a linear layer on the squares of the image.
 class PatchEmbedding {
  public:
-  // Registers scope/name.weight, in files a convolution's, and, if there is one, scope/name.bias.
+  // Registers scope/name.weight, which files store as a convolution's, and, if with_bias, scope/name.bias. `size`:
+  // pixels on a side of a square.
   PatchEmbedding(const Scope& scope, const std::string& name, int64_t size, int64_t width, bool with_bias);
   PatchEmbedding(const PatchEmbedding&) = delete;
   PatchEmbedding& operator=(const PatchEmbedding&) = delete;
 
   Var operator()(const Var& images) const;  // (N,H,W,3) -> (N, H / size * W / size, width)
-
-  int64_t macs(int64_t tokens) const { return tokens * size_ * size_ * 3 * width_; }
 
  private:
   int64_t size_, width_;
@@ -36,9 +35,9 @@ struct BlockOptions {
   BlockNames names{};
   Activation activation = Activation::gelu;
   float eps = 1e-6f;
-  Init weight{Init::normal, 0, 0.02f}, bias = Init::zeros();  // of the two linear layers, four times as wide inside
-  float drop_path = 0;
-  uint32_t layer = 0;  // tells the random draws apart: two for each block
+  Init weight{Init::normal, 0, 0.02f}, bias = Init::zeros();  // of the two linear layers; 4 * width between them
+  float drop_path = 0;                                        // rate of stochastic depth
+  uint32_t layer = 0;  // the block's number, which keeps its two random draws apart from other blocks'
 };
 
 // x + attention(norm(x)), then x + mlp(norm(x)).
@@ -48,10 +47,7 @@ class TransformerBlock {
   TransformerBlock(const TransformerBlock&) = delete;
   TransformerBlock& operator=(const TransformerBlock&) = delete;
 
-  Var operator()(const Var& x, Mode mode, const Tensor& step) const;  // (N,T,width), the same shape comes out
-
-  // Linear layers, and the two products of attention.
-  int64_t macs(int64_t tokens) const;
+  Var operator()(const Var& x, Mode mode, const Tensor& step) const;  // (N,T,width) -> the same
 
  private:
   Var dropped(const Var& branch, uint32_t which, Mode mode, const Tensor& step) const;
@@ -66,10 +62,10 @@ class TransformerBlock {
 
 using TransformerBlocks = std::vector<std::unique_ptr<TransformerBlock>>;
 
-// All blocks; `stages`, when wanted, receives the tokens after each quarter of them.
+// Runs all blocks. `stages`, if it is not null, receives the tokens after each quarter of them.
 Var run_blocks(const TransformerBlocks& blocks, Var x, Mode mode, const Tensor& step, std::vector<Var>* stages);
 
-// Tokens of a square image; Error when they are not as many as the position embedding was made for.
+// Throws Error unless images are (N,image_size,image_size,3): there are positions for that many tokens only.
 void check_image(const Shape& images, int64_t image_size);
 
 }  // namespace coss

@@ -1,4 +1,5 @@
-// Five blocks of 3x3 convolutions with pooling between the first four, mean over the image, linear classifier.
+// VggCifar: five blocks of 3x3 convolutions with pooling between the first four, mean over the image, linear
+// classifier.
 #include "models/vgg.h"
 
 #include <array>
@@ -12,7 +13,7 @@ namespace {
 constexpr std::array<int64_t, 5> kWidths{64, 128, 256, 512, 512};
 constexpr PoolParams kPool{.window = 2, .stride = 2, .pad = 0};
 
-// The fourth pooling is for images of 64 pixels (Tiny ImageNet) only: smaller ones are down to 4 before it.
+// Only images of 64 pixels (Tiny ImageNet) get the fourth pooling; smaller ones have 4 pixels a side before it.
 bool pools_before(size_t block, int64_t image_size) { return block > 0 && (block < 4 || image_size == 64); }
 
 class VggCifar : public Network {
@@ -24,7 +25,7 @@ class VggCifar : public Network {
       for (int64_t i = 0; i < options.convolutions; ++i) {
         ConvNormOptions conv = same_conv(width, kWidths[block], 3, 1, Activation::relu);
         conv.bias = true;
-        // Convolution, norm and activation count as three layers of a block.
+        // RepDistiller numbers convolution, norm and activation as three layers.
         blocks_[block].push_back(
             std::make_unique<ConvNorm>(block_scope, std::to_string(3 * i), std::to_string(3 * i + 1), conv));
         width = kWidths[block];
@@ -49,16 +50,6 @@ class VggCifar : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = feature_width * classes;
-    for (size_t block = 0; block < blocks_.size(); ++block) {
-      if (pools_before(block, image_size)) extent = {kPool.out_size(extent.height), kPool.out_size(extent.width)};
-      for (const auto& layer : blocks_[block]) total += layer->macs(extent);
-    }
-    return total;
-  }
 
  private:
   std::array<std::vector<std::unique_ptr<ConvNorm>>, kWidths.size()> blocks_;

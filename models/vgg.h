@@ -1,5 +1,5 @@
-// VGG (Simonyan and Zisserman 2014, arXiv 1409.1556) for CIFAR, with batch norm and one linear layer behind the mean
-// over the image: the distillation literature's, with RepDistiller's names and numerics.
+// VGG (Simonyan and Zisserman 2014, arXiv 1409.1556) for CIFAR as the distillation literature has it: with batch norm,
+// and one linear layer behind the mean over the image. Names and numerics are RepDistiller's.
 #pragma once
 #include <memory>
 

@@ -1,4 +1,4 @@
-// Patch embedding, class token, positions, blocks, norm, linear classifier.
+// Vit: patch embedding, class token, positions, blocks, norm, linear classifier.
 #include "models/vit.h"
 
 #include "models/classifier.h"
@@ -17,7 +17,7 @@ LinearOptions head(int64_t width, int64_t classes) {
   return options;
 }
 
-// The two tokens' parameters come first in timm's files.
+// Registers class token and positions before the patch embedding, as they are first in timm's files.
 const Scope& with_tokens(const Scope& scope, const VitOptions& options, int64_t tokens, Var* token, Var* positions) {
   const Init start = options.sine_positions ? Init{Init::positions} : kSmall;
   scope.params().add_rest(scope.name("cls_token"), {options.width}, {Init::normal, 0, 1e-6f}, token,
@@ -49,7 +49,7 @@ class Vit : public Network {
     classifier_ = std::make_unique<Classifier>(scope, "head", head(options.width, classes));
   }
 
-  // Norms treat each token by itself, so only the one that is wanted needs the last.
+  // The last norm treats each token by itself, so it runs on the one token only that becomes the features.
   Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override {
     if (mode == Mode::eval && Tape::active()) {
       const NoGrad frozen;
@@ -62,13 +62,6 @@ class Vit : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    const int64_t side = image_size / options_.patch;
-    int64_t total = embedding_.macs(side * side) + feature_width * classes;
-    for (const auto& block : blocks_) total += block->macs(side * side + 1);
-    return total;
-  }
 
  private:
   VitOptions options_;

@@ -1,4 +1,4 @@
-// Stem, three stages of pre-activation blocks, a last norm, mean over the image, linear classifier.
+// Wrn: stem, three stages of pre-activation blocks, a last norm, mean over the image, linear classifier.
 #include "models/wrn.h"
 
 #include <array>
@@ -16,8 +16,8 @@ ConvOptions conv(int64_t in, int64_t out, int64_t window, int64_t stride) {
   return {.in = in, .out = out, .window = window, .conv = {.stride = stride, .pad = window / 2}};
 }
 
-// x + conv2(relu(bn2(conv1(relu(bn1(x)))))). Where the width changes, what is added is a 1x1 convolution of the
-// normalized input.
+// x + conv2(relu(bn2(conv1(relu(bn1(x)))))). If the width changes, a 1x1 convolution of relu(bn1(x)) is added in place
+// of x.
 class Block {
  public:
   Block(const Scope& scope, int64_t in, int64_t out, int64_t stride)
@@ -31,13 +31,6 @@ class Block {
     const Var normed = before_(x, mode);
     const Var y = first_(normed, mode);
     return second_(y, mode, shortcut_ ? (*shortcut_)(normed, mode) : x);
-  }
-
-  int64_t macs(Extent& extent) const {
-    Extent before = extent;
-    int64_t total = first_.macs(extent);
-    total += second_.macs(extent);
-    return shortcut_ ? total + shortcut_->macs(before) : total;
   }
 
  private:
@@ -71,7 +64,7 @@ class Wrn : public Network {
     classifier_ = std::make_unique<Classifier>(scope, "fc", classifier);
   }
 
-  // The stages are what the blocks add up, before the norm that follows.
+  // A stage is the sum that its last block gives, without the norm that follows.
   Var features(const Var& images, Mode mode, const Tensor&, std::vector<Var>* stages) override {
     Var x = stem_(images, mode);
     for (auto& stage : stages_) {
@@ -82,14 +75,6 @@ class Wrn : public Network {
   }
 
   Var logits(const Var& features, Mode, const Tensor&) override { return (*classifier_)(features); }
-
-  int64_t macs(int64_t image_size) const override {
-    Extent extent{image_size, image_size};
-    int64_t total = stem_.macs(extent);
-    for (const auto& stage : stages_)
-      for (const auto& block : stage) total += block->macs(extent);
-    return total + feature_width * classes;
-  }
 
  private:
   Conv stem_;

@@ -8,7 +8,7 @@
 namespace coss {
 
 struct WrnOptions {
-  int64_t depth = 16, widen = 2;
+  int64_t depth = 16, widen = 2;  // d and w; d - 4 is a multiple of 6
   int64_t classes = 100;
 };
 

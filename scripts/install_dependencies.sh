@@ -3,8 +3,8 @@
 # headers of cudnn-frontend, into .deps/ (install CUDA and cuDNN from NVIDIA).
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libdnnl-dev libjpeg-dev libstb-dev nlohmann-json3-dev libcli11-dev
-  libfmt-dev libzip-dev libgtest-dev)
+packages=(g++ cmake ninja-build libdnnl-dev libjpeg-dev libwebp-dev libtiff-dev libgif-dev libstb-dev
+  nlohmann-json3-dev libcli11-dev libfmt-dev libzip-dev libgtest-dev)
 if [ "${1:-}" = --checks ]; then packages+=(clang-format-14 python3 libbenchmark-dev); fi
 if [ "${1:-}" = --cuda ]; then packages+=(python3 python3-pip); fi
 

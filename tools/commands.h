@@ -23,4 +23,9 @@ void add_bench_mining(CLI::App& bench);
 void add_bench_losses(CLI::App& bench);
 void add_doctor(CLI::App& program);
 
+// In the order of 'coss --help'.
+inline constexpr void (*kCommands[])(CLI::App& program) = {add_train,  add_eval,    add_embed,   add_mine,
+                                                           add_models, add_methods, add_inspect, add_convert,
+                                                           add_draw,   add_bench,   add_doctor};
+
 }  // namespace coss

@@ -117,36 +117,20 @@ std::vector<NamedTensor> converted(const TensorFile& file, const FoundNetwork& f
   return tensors;
 }
 
-// What no name or shape tells of a network, for whoever builds it elsewhere.
-struct Numerics {
-  const char *model, *key, *value;  // of all models whose names begin so
-};
-constexpr Numerics kNumerics[] = {
-    {"tf_efficientnet_", "padding", "same"},
-    {"tf_efficientnet_", "bn_eps", "0.001"},
-    {"efficientnet_b5", "bn_eps", "0.001"},
-    {"efficientnet_b6", "bn_eps", "0.001"},
-    {"efficientnet_b7", "bn_eps", "0.001"},
-    {"mobilenet_v3_small_dli14", "se_before_activation", "true"},
-    {"mobilenet_v3_large_dli14", "se_before_activation", "true"},
-    {"mobilenet_v3_small_dli14", "bn_eps", "1e-05"},
-    {"mobilenet_v3_large_dli14", "bn_eps", "1e-05"},
-    {"mobilenetv3_", "bn_eps", "1e-05"},
-    {"mobilenet_v3_", "bn_eps", "0.001"},
-};
-
 std::map<std::string, std::string> metadata_of(const TensorFile& file, const FoundNetwork& found,
                                                const WeightReport& report) {
   // A safetensors file may say more about itself; what a checkpoint's dictionary says is about a run that is over.
   std::map<std::string, std::string> metadata;
   if (file.container() == "safetensors") metadata = file.metadata();
-  const std::string model = found.model->name;
-  metadata["model"] = model;
+  metadata["model"] = found.model->name;
   metadata["image_mean"] = channels_text(report.normalization.mean);
   metadata["image_stddev"] = channels_text(report.normalization.stddev);
   metadata["layout"] = report.layout;
-  for (const Numerics& row : kNumerics) {
-    if (model.starts_with(row.model)) metadata.emplace(row.key, row.value);
+  // Neither names nor shapes tell these to another library.
+  if (const std::optional<Numerics>& numerics = found.model->numerics) {
+    metadata.emplace("bn_eps", fmt::format("{}", numerics->eps));
+    if (numerics->same_padding) metadata.emplace("padding", "same");
+    if (numerics->gate_first) metadata.emplace("se_before_activation", "true");
   }
   const Layout* const layout = found.match.layout;
   if (layout && layout->interpolation[0] != '\0') metadata["interpolation"] = layout->interpolation;

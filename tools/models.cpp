@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "models/training_memory.h"
+#include "models/cost.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 

@@ -58,17 +58,7 @@ void build(CLI::App& program) {
   program.set_version_flag("--version", "coss " COSS_VERSION, "print the version and end");
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
-  add_train(program);
-  add_eval(program);
-  add_embed(program);
-  add_mine(program);
-  add_models(program);
-  add_methods(program);
-  add_inspect(program);
-  add_convert(program);
-  add_draw(program);
-  add_bench(program);
-  add_doctor(program);
+  for (const auto add : kCommands) add(program);
   program.footer(
       "Start with:\n  coss draw --out images\n  coss train recipes/quickstart_teacher.json --out runs/teacher\n"
       "Help for one command: coss train --help");

@@ -85,11 +85,7 @@ std::vector<Checkpoint> complete_checkpoints(const std::string& path) {
 }
 
 // Whether a process that was killed left this: a file that was being written, or features on their way to neighbors.
-bool is_remains(const std::string& name) {
-  const size_t at = name.rfind(".tmp-");
-  const bool unfinished = at != std::string::npos && name.find_first_not_of("0123456789", at + 5) == std::string::npos;
-  return unfinished || name == passing_features("neighbors.npy");
-}
+bool is_remains(const std::string& name) { return is_unfinished(name) || name == passing_features("neighbors.npy"); }
 
 // Empties a folder without a recipe that holds nothing but what a start makes before its first step.
 void clear_dead_start(const std::string& path) {

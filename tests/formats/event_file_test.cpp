@@ -1,9 +1,11 @@
 // TensorBoard events, read back by a small parser; and files that appear only when complete.
 #include "formats/event_file.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <bit>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 
@@ -122,13 +124,37 @@ TEST(AtomicFile, AppearsOnlyWithCommit) {
 }
 
 TEST(AtomicFile, AFullDiskIsAnError) {
-  // /dev/full refuses every byte, so a temporary file that is a link to it acts as a full disk.
+  // A limit on the size of files acts as a full disk.
   const std::string path = scratch_folder() + "/file";
-  std::filesystem::create_symlink("/dev/full", path + ".tmp-" + std::to_string(::getpid()));
+  struct rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const struct rlimit small = {1 << 16, before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
   const std::string message = error_of([&] { write_file_atomically(path, std::string(1 << 20, 'x')); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
   expect_contains(message, path);
-  expect_contains(message, "No space left");
-  EXPECT_FALSE(std::filesystem::exists(path));
+  expect_contains(message, "File too large");
+  EXPECT_TRUE(std::filesystem::is_empty(std::filesystem::path(path).parent_path()));
+}
+
+TEST(Faults, B7LeftoversOfKilledWritersAreRemoved) {
+  const std::string folder = scratch_folder(), path = folder + "/file", digits = "0123456789abcdef";
+  write_text(path + ".tmp-" + digits, "killed");
+  write_text(path + ".tmp-123", "somebody else's");
+  write_text(folder + "/other.tmp-" + digits, "of another file");
+  std::filesystem::create_symlink("/dev/null", path + ".tmp-0000000000000000");
+  {
+    AtomicFile alive(path);
+    write_file_atomically(path, "new");
+    EXPECT_FALSE(std::filesystem::exists(path + ".tmp-" + digits));
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 5) << "with the one that is open";
+    alive.write("newer");
+    alive.commit();
+  }
+  EXPECT_EQ(read_text(path), "newer");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 4);
 }
 
 }  // namespace

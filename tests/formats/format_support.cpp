@@ -95,9 +95,9 @@ class Hollow : public StorageReader {
 }  // namespace
 
 TensorFile hollow_file(const Named& tensors) {
-  TensorFileParts parts{"hollow", "test", {}, {}, std::make_shared<Hollow>()};
+  TensorFileParts parts{"hollow", "test", {}, {}, {}, std::make_shared<Hollow>()};
   for (const auto& [name, shape] : tensors) {
-    parts.tensors.push_back({name, FileDType::f32, shape, 0, 0, std::vector<int64_t>(shape.size(), 0)});
+    parts.tensors.push_back({name, FileDType::f32, shape, 0, 0, std::vector<int64_t>(shape.size(), 0), {}});
   }
   return TensorFile(std::move(parts));
 }

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "formats/npy.h"
-#include "models/network.h"
+#include "models/cost.h"
 #include "tests/formats/format_support.h"
 #include "tests/support/golden_file.h"
 #include "tests/support/support.h"

@@ -313,23 +313,22 @@ TEST_F(HostilePickle, ModulesAreNamedAsTheirStateDictionary) {
 
 TEST_F(HostilePickle, InstancesDoNothing) {
   const std::string weight = text("w") + tensor(0, 4, 1);
-  // An unknown class is called, called with arguments, given a state that only its code understands, or left empty.
+  // Names that run programs are refused everywhere: called, called with arguments, with a state, or left empty.
   expect_contains(refuse_file("cos\nsystem\n)R."), "wants to call 'os.system'");
-  expect_contains(refuse_file("cos\nsystem\n" + text("ls") + "\x85\x81."), "wants to call 'os.system' with arguments");
-  expect_contains(refuse_file("ccopyreg\n__newobj__\ncos\nsystem\n" + text("ls") + "\x86R."), "from arguments");
-  expect_contains(refuse_file("cos\nsystem\n)\x81" + text("ls") + "b."),
-                  "class 'os.system' whose state is no dictionary");
+  expect_contains(refuse_file("cos\nsystem\n" + text("ls") + "\x85\x81."), "wants to call 'os.system'");
+  expect_contains(refuse_file("ccopyreg\n__newobj__\ncos\nsystem\n" + text("ls") + "\x86R."), "'os.system'");
+  expect_contains(refuse_file("cos\nsystem\n)\x81" + text("ls") + "b."), "'os.system'");
   expect_contains(refuse_file("cos\nsystem\n)\x81Nb."), "'os.system'");
-  expect_contains(refuse_file("cos\nsystem\n)\x81."), "class 'os.system' without attributes");
-  expect_contains(refuse_file("ccopyreg\n_reconstructor\n(cos\nsystem\nc__builtin__\nstr\nNtR."),
-                  "based on '__builtin__.str'");
+  expect_contains(refuse_file("cos\nsystem\n)\x81."), "'os.system'");
+  expect_contains(refuse_file("ccopyreg\n_reconstructor\n(cos\nsystem\nc__builtin__\nstr\nNtR."), "'os.system'");
   refuse_file("ccopyreg\n_reconstructor\n(NNNtR.");
   refuse_file("ccopyreg\n__newobj__\nccopyreg\n__newobj__\n\x85R.");
-  refuse_file(instance("my\nNet", "K\x01").substr(0, 10) +
-              "](K\x01"
-              "ea.");
-  // An unknown name alone does nothing, but in data without instances it is an error.
-  expect_contains(refuse_file("}(" + weight + text("f") + "cos\nsystem\nu."), "names 'os.system'");
+  // List items for an object that may be a subclass of list, or not.
+  EXPECT_TRUE(open("cmy\nNet\n)\x81](K\x01"
+                   "ea.")
+                  .tensors()
+                  .empty());
+  expect_contains(refuse_file("}(" + weight + text("f") + "cos\nsystem\nu."), "'os.system'");
   // Bags that hold themselves, and many objects with one long name.
   EXPECT_TRUE(open("cmy\nNet\n)\x81q\x01}(" + text("self") + "h\x01" + weight + "ub.").find("w"));
   std::string names = "\x80\x04" + text(std::string(1 << 16, 'n')) +
@@ -337,6 +336,53 @@ TEST_F(HostilePickle, InstancesDoNothing) {
                       "0(";
   for (int i = 0; i < 4000; ++i) names += "h\x01h\x01\x93";
   expect_contains(refuse_file(names + "l."), "copies");
+}
+
+// Values of unknown classes besides the weights are left out and named, and none of their code runs.
+TEST_F(HostilePickle, ForeignValuesAreLeftOut) {
+  const std::string weight = text("w") + tensor(0, 4, 1);
+  const auto beside = [&](const std::string& value) { return open("}(" + weight + text("x") + value + "u."); };
+  const auto left_out = [&](const std::string& value, const std::string& name) {
+    const TensorFile file = beside(value);
+    EXPECT_EQ(file.tensors().size(), 1u) << name;
+    EXPECT_TRUE(file.find("w")) << name;
+    EXPECT_EQ(file.unknown_classes(), std::vector<std::string>{name});
+  };
+  left_out("cmy\nfunction\n", "my.function");
+  left_out("cmy\nKind\nK\x03\x85R", "my.Kind");                      // an enumeration
+  left_out("cmy\nEmpty\n)\x81", "my.Empty");                         // without attributes
+  left_out("cmy\nThing\n)\x81" + text("state") + "b", "my.Thing");   // with a state that only the class understands
+  left_out("cmy\nPair\nK\x01K\x02\x86\x81", "my.Pair");              // a named tuple
+  left_out("cmy\nPair\n)}(" + text("a") + "K\x01u\x92", "my.Pair");  // made from named arguments
+  left_out(
+      "cmy\nmake\nK\x01\x85R(K\x05K\x06"
+      "e",
+      "my.make");  // called, then filled as a list
+  left_out("ccopyreg\n_reconstructor\n(cmy\nText\nc__builtin__\nstr\n" + text("a") + "tR", "my.Text");
+  left_out("ccopyreg\n__newobj__\ncmy\nPair\nK\x01\x86R", "my.Pair");
+  // An unknown subclass of dict that is called and then filled has its tensors under their names.
+  EXPECT_TRUE(beside("cmy\nDict\n)R(" + weight + "u").find("x.w"));
+  EXPECT_TRUE(beside("cmy\nPair\n" + tensor(0, 4, 1) + "K\x02\x86\x81").find("x.0"));
+  EXPECT_TRUE(beside("ccollections\ndeque\n)R(" + tensor(0, 4, 1) + tensor(0, 4, 1) + "e").find("x.1"));
+  refuse_file("ccopyreg\n_reconstructor\n(ccopyreg\n_reconstructor\nc__builtin__\nobject\nNtR.");
+}
+
+TEST_F(HostilePickle, TensorsWithoutReadableValuesHaveTheirShape) {
+  const auto unreadable = [&](const std::string& value, const std::vector<int64_t>& shape, const std::string& why) {
+    const TensorFile file = open("}(" + text("w") + tensor(0, 4, 1) + text("x") + value + "u.");
+    EXPECT_EQ(file.read_floats(*file.find("w")).size(), 4u);
+    ASSERT_TRUE(file.find("x"));
+    EXPECT_EQ(file.find("x")->shape, shape);
+    expect_contains(error_of([&] { file.read_floats(*file.find("x")); }), "tensor 'x' " + why);
+  };
+  const std::string rebuild = "ctorch._utils\n_rebuild_";
+  unreadable(rebuild + "meta_tensor_no_storage\n(ctorch\nfloat32\n(K\x02K\x03t(K\x03K\x01t\x89tR", {2, 3},
+             "has no values");
+  unreadable(rebuild + "sparse_tensor\n(K\x01(" + tensor(0, 4, 1) + tensor(0, 2, 1) + "(K\x05K\x06tttR", {5, 6},
+             "is sparse");
+  unreadable(rebuild + "tensor_v3\n(" + kTensorHead.substr(kTensorHead.find("((") + 2 - 1) +
+                 "K\x01(K\x03t(K\x01t\x89Nctorch\nquint4x2\ntR",
+             {3}, "has the dtype torch.quint4x2");
 }
 
 TEST_F(HostilePickle, ParametersOfTheFirstReleases) {

@@ -81,18 +81,22 @@ TEST_F(Safetensors, RefusesImpossibleTensors) {
        {entry("F32", "[2]", "[0,4]"), entry("F32", "[2]", "[4,12]"), entry("F32", "[2]", "[8,0]"),
         entry("F32", "[2]", "[-8,0]"), entry("F32", "[-2]", "[0,8]"), entry("F32", "[1.5]", "[0,8]"),
         entry("F32", "[\"2\"]", "[0,8]"), entry("F32", "[2]", "[0]"), entry("F32", "2", "[0,8]"),
-        entry("F31", "[2]", "[0,8]"), entry("F32", "[4294967296,4294967296,4294967296]", "[0,8]"),
-        entry("F32", "[9223372036854775807,2]", "[0,8]"), entry("F32", "[4611686018427387904,4,0]", "[0,8]"),
-        entry("F32", "[18446744073709551615]", "[0,8]"), std::string("{}"), std::string("7")}) {
+        entry("F32", "[4294967296,4294967296,4294967296]", "[0,8]"), entry("F32", "[9223372036854775807,2]", "[0,8]"),
+        entry("F32", "[4611686018427387904,4,0]", "[0,8]"), entry("F32", "[18446744073709551615]", "[0,8]"),
+        std::string("{}"), std::string("7")}) {
     put(header(bad), 8);
     expect_contains(refuse(), "'a'");
   }
+  put(R"({"a":{"dtype":"F32","shape":[2],"shape":[1,2],"data_offsets":[0,8]}})", 8);
+  expect_contains(refuse(), "two entries named 'shape'");
+  put(header(entry("F31", "[2]", "[0,8]")), 8);
+  EXPECT_FALSE(reads_or_refuses(path_)) << "an unknown dtype";
   put("{\"a\":" + entry("F32", "[2]", "[0,8]") + ",\"b\":" + entry("F32", "[2]", "[4,12]") + "}", 12);
   expect_contains(refuse(), "overlaps");
   put("{\"a\":" + entry("F32", "[1]", "[0,4]") + ",\"b\":" + entry("F32", "[1]", "[8,12]") + "}", 12);
   expect_contains(refuse(), "unused bytes before tensor 'b'");
   put("{\"a\":" + entry("F32", "[1]", "[0,4]") + ",\"a\":" + entry("F32", "[1]", "[4,8]") + "}", 8);
-  expect_contains(refuse(), "two entries named 'a'");
+  expect_contains(refuse(), "two tensors named 'a'");
 }
 
 }  // namespace

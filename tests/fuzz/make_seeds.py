@@ -29,6 +29,11 @@ def main():
     (out / "chunk.png").write_bytes(palette)
     image.resize((5, 4)).save(out / "color.bmp")
     image.resize((5, 4)).save(out / "color.ppm")
+    image.save(out / "color.webp", quality=60)
+    image.save(out / "lossless.webp", lossless=True, save_all=True, append_images=[image.rotate(90)])
+    image.save(out / "color.tif", compression="tiff_lzw", tiffinfo={274: 6})
+    image.quantize(8).save(out / "palette.tif")
+    image.quantize(8).save(out / "palette.gif", transparency=2)
     # A row of such a picture times its height is beyond 64 bits.
     huge = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 54, 0, 54, 40, 2**31 - 1, 1 - 2**31, 1, 2**16 - 1, 0, 0, 0, 0, 0, 0)
     (out / "overflow.bmp").write_bytes(huge)

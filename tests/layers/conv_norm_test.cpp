@@ -1,4 +1,4 @@
-// ConvNorm: the folded path computes what the formula says, and follows every change of its sources.
+// ConvNorm: eval mode computes the formula, and follows every change of weights, scale, shift and statistics.
 #include "layers/conv_norm.h"
 
 #include <gtest/gtest.h>
@@ -59,12 +59,12 @@ TEST_P(ConvNormTest, EvalIsTheFormulaWithRunningStatistics) {
     auto evaluate = [&] { return layer(Var(x), Mode::eval, Var(residual)).value; };
     auto error = [&] { return normalized_error(evaluate().to_doubles(), expected(params, o, x, residual)); };
     EXPECT_LT(error(), c.tolerance);
-    // Statistics change in training …
+    // Training changes the statistics …
     const std::vector<double> before = evaluate().to_doubles();
     for (int i = 0; i < 5; ++i) layer(Var(x), Mode::train, Var(residual));
     EXPECT_NE(before, evaluate().to_doubles());
     EXPECT_LT(error(), c.tolerance);
-    // … and so may scale and shift, and the weights: the folded copies follow.
+    // … and may change weights, scale and shift: the folded copies follow.
     kernels(c.device).fill(context(c.device), 0.7, params.rest().value);
     EXPECT_LT(error(), c.tolerance);
     const Tensor drawn = random_tensor(params.weights().value.shape(), params.weights().value.dtype(), c.device, 9);
@@ -141,8 +141,8 @@ INSTANTIATE_TEST_SUITE_P(Backends, ConvNormTest,
                                          Case{"cpu_bf16", Device::cpu, DType::bf16, 2e-4}),
                          [](const auto& each) { return each.param.name; });
 
-// A bias changes nothing in training but the running mean, which then is that of the biased convolution; in eval the
-// two cancel.
+// In training a bias changes only the running mean, which becomes that of the biased convolution; in eval mode bias and
+// mean cancel.
 TEST_P(ConvNormTest, BiasMovesTheRunningMeanOnly) {
   const Case& c = GetParam();
   const Tensor x = random_tensor({4, 6, 6, 8}, c.dtype, c.device, 1);
@@ -181,14 +181,6 @@ TEST_P(ConvNormTest, BiasMovesTheRunningMeanOnly) {
   EXPECT_EQ(outputs[0], outputs[3]);
   EXPECT_LT(normalized_error(outputs[4], outputs[1]), std::max(c.tolerance, 1e-9));
   EXPECT_LT(normalized_error(outputs[5], outputs[2]), 1e-9);
-}
-
-TEST(ConvNorm, CountsMultiplications) {
-  Params params;
-  ConvNorm dense(Scope(params), "a", "b", same_conv(3, 64, 7, 2, Activation::relu));
-  Extent extent{224, 224};
-  EXPECT_EQ(dense.macs(extent), int64_t(112) * 112 * 64 * 49 * 3);
-  EXPECT_EQ(extent.height, 112);
 }
 
 }  // namespace

@@ -23,7 +23,6 @@ class Toy : public Network {
   Toy(const Scope& scope, const ToyShape& shape);
   Var features(const Var& images, Mode mode, const Tensor& step, std::vector<Var>* stages) override;
   Var logits(const Var& features, Mode mode, const Tensor& step) override;
-  int64_t macs(int64_t) const override { return 0; }
 
  private:
   int64_t window_;

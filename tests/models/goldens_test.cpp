@@ -1,6 +1,7 @@
 // Every model against PyTorch's: eval features, logits and stages; train features, logits, gradients and statistics.
 #include <gtest/gtest.h>
 
+#include "models/cost.h"
 #include "tests/models/model_goldens.h"
 
 namespace coss::test {
@@ -20,8 +21,8 @@ void expect_train(const std::string& name, Device device, DType dtype, double bo
       .expect_train(bound, gradient_bound, 10 * gradient_bound);  // the terms of the loss cancel
 }
 
-// CUDA kernels that run on the processor, and sanitizers, are slow where a network is big: there its smaller relatives
-// stand for it.
+// CUDA kernels on the processor and sanitizers are too slow for big networks; smaller ones of the same family are
+// tested.
 bool worth_running([[maybe_unused]] const std::string& name, [[maybe_unused]] Device device) {
 #if defined(__SANITIZE_ADDRESS__)
   return cost_of(find_model(name)).parameters < 30'000'000;
@@ -46,7 +47,7 @@ TEST_P(ModelGoldens, Eval) {
   if (runs == 0) GTEST_SKIP() << "too big for a sanitizer";
 }
 
-// ResNet-50 x4 and x5 are x2 with another factor, too big for a test.
+// ResNet-50 x4 and x5 are too big for a test; they differ from x2 in one factor only.
 INSTANTIATE_TEST_SUITE_P(All, ModelGoldens,
                          testing::Values("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50w2",
                                          "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d",
@@ -69,7 +70,7 @@ TEST(ModelTrainingGoldens, Float32) {
   }
 }
 
-// In double nothing is left but the rounding of the goldens and of the float options (eps, momentum).
+// In double only the rounding of the goldens and of the float options (eps, momentum) remains.
 TEST(ModelTrainingGoldens, ReferenceInDouble) {
   for (const char* name : {"resnet20_cifar", "resnet8x4", "wrn_16_2", "vgg8_cifar"}) {
     expect_eval(name, Device::reference, DType::f64, 1e-13);

@@ -2,6 +2,7 @@
 // stochastic depth.
 #include <gtest/gtest.h>
 
+#include "models/cost.h"
 #include "models/efficientnet.h"
 #include "tests/models/model_goldens.h"
 
@@ -13,11 +14,11 @@ const GoldenFile& goldens() {
   return file;
 }
 
-// PyTorch's goldens are made without stochastic depth, whose draws are its own.
+// The goldens are made without stochastic depth, because PyTorch draws other random numbers.
 NetworkMaker maker_without_drops(const std::string& name) {
   if (name != "efficientnet_b0" && name != "tf_efficientnet_b0") return maker_of(name);
-  return [tensorflow = name.starts_with("tf_")](const Scope& scope) {
-    return make_efficientnet(scope, {.tensorflow = tensorflow, .drop_path = 0});
+  return [&model = find_model(name)](const Scope& scope) {
+    return make_efficientnet(scope, {.numerics = *model.numerics, .drop_path = 0});
   };
 }
 
@@ -35,7 +36,7 @@ void expect_train(const std::string& name, Device device, DType dtype, double bo
 
 class MobileGoldens : public testing::TestWithParam<std::string> {};
 
-// CUDA kernels that run on the processor are slow where a network is big: there its smaller relatives stand for it.
+// CUDA kernels on the processor are too slow for big networks; smaller ones of the same family are tested.
 TEST_P(MobileGoldens, Eval) {
   for (const Device device : devices_for_networks()) {
 #if defined(COSS_CUDA_HOST)
@@ -75,7 +76,7 @@ TEST(MobileTrainingGoldens, ReferenceInDouble) {
   }
 }
 
-// The draw depends on seed and step; without a step there is none.
+// The random draw depends on seed and step; without a step the network throws.
 TEST(Efficientnet, StochasticDepthFollowsTheStep) {
   Params params;
   const auto network = find_model("efficientnet_b0").make(Scope(params), 10);

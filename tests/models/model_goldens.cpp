@@ -1,4 +1,4 @@
-// What the goldens of models keep, computed from our networks.
+// Computes from our networks the figures that the goldens of models hold.
 #include "tests/models/model_goldens.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 namespace coss::test {
 namespace {
 
-// At most 64 columns, evenly spread.
+// Keeps at most 64 columns, evenly spread.
 std::vector<double> thinned(const Var& rows) {
   const std::vector<double> values = rows.value.to_doubles();
   const size_t width = size_t(rows.shape()[1]), step = (width + 63) / 64;
@@ -18,7 +18,7 @@ std::vector<double> thinned(const Var& rows) {
   return kept;
 }
 
-// Mean and root mean square of each stage.
+// The mean and the root mean square of each stage.
 std::vector<double> summary(const std::vector<Var>& stages) {
   std::vector<double> rows;
   for (const Var& stage : stages) {
@@ -65,7 +65,7 @@ void GoldenNetwork::expect_eval(double bound) {
   SCOPED_TRACE(prefix + name_of(device));
   std::vector<Var> stages;
   const Var images(golden_images("images", 2, size, 0, dtype, device));
-  Tape tape;  // to which nothing is added
+  Tape tape;  // eval mode records nothing on it
   const Var features = network->features(images, Mode::eval, {}, &stages);
   EXPECT_FALSE(features.grad);
   EXPECT_LT(error(thinned(features), "eval/features"), bound);

@@ -1,4 +1,4 @@
-// A network beside the goldens that PyTorch made of it.
+// Compares a network with the goldens that were made of it with PyTorch.
 #pragma once
 #include <functional>
 #include <memory>
@@ -12,11 +12,11 @@
 
 namespace coss::test {
 
-// sum(x * weights) as an operation.
+// The operation sum(x * weights).
 Var weighted_sum(const Var& x, const Tensor& weights);
 
 using NetworkMaker = std::function<std::unique_ptr<Network>(const Scope&)>;
-// The model of that name with its own number of classes.
+// Makes the model of that name with the number of classes in its row.
 NetworkMaker maker_of(const std::string& model);
 
 // A network with the weights that the goldens below `name` were made with.
@@ -24,15 +24,15 @@ struct GoldenNetwork {
   GoldenNetwork(const GoldenFile& goldens, const std::string& name, const NetworkMaker& make, Device device,
                 DType dtype, Mode mode);
 
-  // Features, logits and stages in eval mode, of which no gradient is kept.
+  // Compares features, logits and stages in eval mode; nothing may be recorded on the tape.
   void expect_eval(double bound);
-  // Features and logits in train mode; then backward from a weighted sum, which is compared with `loss_bound`.
+  // Compares features and logits in train mode, and their weighted sum within `loss_bound`; then runs backward from it.
   void train(double bound, double loss_bound);
-  // train(), norms and slices of its gradients, and the running statistics.
+  // Calls train() and compares norms and slices of the gradients, and the running statistics.
   void expect_train(double bound, double gradient_bound, double loss_bound);
 
   bool has(const std::string& key) const { return !goldens.keys(prefix + key).empty(); }
-  // The error against the golden of that key, of whose length `got` is at least.
+  // The normalized error against the golden of that key. `got` may be longer; the rest is left out.
   double error(std::vector<double> got, const std::string& key) const;
 
   const GoldenFile& goldens;

@@ -1,4 +1,4 @@
-// Projection heads against PyTorch's, and reading them off the tensors of a file.
+// Projection heads against PyTorch's, and heads that are found by the tensors of a file.
 #include "models/projection_head.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@ const GoldenFile& goldens() {
   return file;
 }
 
-// The widths of the goldens.
+// The method's head with the widths that the goldens have.
 ProjectionOptions options_of(const std::string& method) {
   const bool deep = method != "mocov2" && method != "simclr";
   ProjectionOptions options = projection_of(method, 24, deep ? 40 : 24, method == "dino" ? 16 : 8);
@@ -51,7 +51,7 @@ void expect_head(const std::string& method, Device device, DType dtype, double b
     }
     double squares = 0;
     for (const double g : entry.var->grad->value.to_doubles()) squares += g * g;
-    // A bias in front of a batch norm has no gradient but rounding.
+    // The gradient of a bias in front of a batch norm is rounding only.
     const double norm = goldens().number(key + "grad/" + entry.name);
     EXPECT_NEAR(std::sqrt(squares), norm, 1e-5 * norm + 1e-5) << entry.name;
   }
@@ -64,7 +64,7 @@ TEST(ProjectionHead, ComputesAsPytorch) {
   }
 }
 
-// What the tensors of each method's head tell is what the table says.
+// The tensors of each method's head lead to the options in the table.
 TEST(ProjectionHead, IsReadOffItsTensors) {
   for (const std::string& method : projection_methods()) {
     SCOPED_TRACE(method);

@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "models/network.h"
+#include "models/cost.h"
 #include "tests/support/support.h"
 
 namespace coss::test {
@@ -100,7 +100,7 @@ TEST(Models, ParametersAreThoseOfThePublishedNetworks) {
   for (const ModelInfo& model : models()) EXPECT_EQ(cost_of(model).parameters, published.at(model.name)) << model.name;
 }
 
-// torchvision's table of GFLOPS counts multiply-accumulates.
+// From torchvision's table of GFLOPS, which are multiply-accumulates.
 TEST(Models, CostsAreThoseOfTheTable) {
   const std::map<std::string, double> table{{"resnet18", 1.814},          {"resnet34", 3.664},
                                             {"resnet50", 4.089},          {"resnet101", 7.801},
@@ -110,7 +110,8 @@ TEST(Models, CostsAreThoseOfTheTable) {
   for (const auto& [name, giga] : table) EXPECT_NEAR(double(cost_of(find_model(name)).macs) * 1e-9, giga, 6e-4) << name;
 }
 
-// Counted by hooks on the convolutions and linear layers of the goldens' networks.
+// PyTorch's figures, counted by hooks on the convolutions and linear layers of the networks that the goldens are made
+// of.
 TEST(Models, CostsAreThoseOfPytorchsNetworks) {
   const std::map<std::string, int64_t> counted{{"resnet50w2", 16'116'613'120},
                                                {"resnet50w4", 63'986'204'672},
@@ -233,7 +234,7 @@ TEST(Models, BackbonesHaveNoClassifier) {
   for (const ModelInfo& model : models()) {
     Params with, without;
     const auto complete = model.make(Scope(with), 3), backbone = model.make(Scope(without), 0);
-    // MobileNetV3's has a hidden layer.
+    // MobileNetV3's classifier has a hidden layer.
     const int64_t width = with.entries()[with.entries().size() - 2].shape.back();
     const int64_t hidden = width == model.feature_width ? 0 : width * (model.feature_width + 1);
     EXPECT_EQ(with.count() - without.count(), 3 * (width + 1) + hidden) << model.name;
@@ -241,7 +242,7 @@ TEST(Models, BackbonesHaveNoClassifier) {
   }
 }
 
-// The mask depends on seed and step: the same step gives the same logits, another step others.
+// Dropout's mask depends on seed and step: the same step gives the same logits, another step gives others.
 TEST(Models, DropoutFollowsTheStep) {
   Params params;
   const auto network = find_model("mobilenet_v2").make(Scope(params), 10);

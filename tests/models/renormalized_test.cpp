@@ -1,4 +1,4 @@
-// Images with one normalization through a network that wants another.
+// Renormalized: images with one normalization go through a network that wants another.
 #include "models/renormalized.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 namespace coss {
 namespace {
 
-// The mean of each channel.
+// Its features are the mean of each channel.
 struct MeanNetwork : Network {
   MeanNetwork() { feature_width = 3; }
   Var features(const Var& images, Mode, const Tensor&, std::vector<Var>*) override {
@@ -17,7 +17,6 @@ struct MeanNetwork : Network {
     return Var(y);
   }
   Var logits(const Var& features, Mode, const Tensor&) override { return features; }
-  int64_t macs(int64_t) const override { return 0; }
 };
 
 TEST(Renormalized, MapsTheMeanOfOneToTheOther) {
@@ -25,7 +24,7 @@ TEST(Renormalized, MapsTheMeanOfOneToTheOther) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Renormalized network(std::make_unique<MeanNetwork>(), given, wanted);
     EXPECT_EQ(network.feature_width, 3);
-    // A pixel of (0.6, 0.6, 0.6) everywhere, normalized as given.
+    // All pixels are (0.6, 0.6, 0.6), normalized by `given`.
     std::vector<float> pixels;
     for (int i = 0; i < 2 * 5 * 5; ++i)
       for (size_t c = 0; c < 3; ++c) pixels.push_back((0.6f - given.mean[c]) / given.stddev[c]);

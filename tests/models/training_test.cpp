@@ -1,4 +1,5 @@
-// One network of each family learns 64 images by heart, in every compute dtype of the CPU; all of them on request.
+// One network of each family learns to classify 64 random images, in every compute dtype of the CPU. COSS_EVERY_MODEL
+// trains all networks.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,8 +19,8 @@ constexpr int64_t kImages = 64, kClasses = 4;
 // (images, size, size, 3)
 Tensor noise(int64_t size, DType dtype) { return random_tensor({kImages, size, size, 3}, dtype, Device::cpu, 1); }
 
-// The same around one color an image. All images of noise have the same mean, and so have the features of a ViT that
-// has learned nothing yet, whose loss then stays at that of chance for long.
+// Noise around a color of its own for each image. All images of plain noise have the same mean, so an untrained ViT
+// gives them nearly the same features, and its loss would stay at that of chance for long.
 Tensor colored_noise(int64_t size, DType dtype) {
   std::vector<double> values = noise(size, DType::f32).to_doubles();
   const std::vector<double> colors = random_tensor({kImages, 3}, DType::f32, Device::cpu, 2).to_doubles();
@@ -28,7 +29,8 @@ Tensor colored_noise(int64_t size, DType dtype) {
   return make_tensor(values, {kImages, size, size, 3}, dtype, Device::cpu);
 }
 
-// Cross-entropy in train mode before each of `steps` updates, or until it is below `enough` of the first.
+// The cross-entropy in train mode before each of `steps` updates. Stops early when it is below `enough` times the
+// first.
 std::vector<double> losses_of(const std::string& name, const Tensor& inputs, float rate,
                               const OptimizerOptions& options = {}, int64_t steps = 16, double enough = 0) {
   Params params;
@@ -60,7 +62,7 @@ std::vector<double> losses_of(const std::string& name, const Tensor& inputs, flo
 struct Case {
   const char* name;
   int64_t size;  // small, for speed
-  float rate;    // few images and wide features want a small one
+  float rate;    // the learning rate: small for few images and wide features
 };
 
 class Learning : public testing::TestWithParam<Case> {};
@@ -83,9 +85,8 @@ INSTANTIATE_TEST_SUITE_P(Families, Learning,
                                          Case{"mobilenet_v2_cifar", 32, 0.05f}),
                          [](const auto& each) { return std::string(each.param.name); });
 
-// The same for the networks that COSS_EVERY_MODEL names ("all", or names between commas), by one optimizer that suits
-// them all but for the rate. Networks with a place for every token take their own image size and a smaller rate; the
-// others are as well off with small images.
+// The same for the networks that COSS_EVERY_MODEL names ("all", or names between commas), with one optimizer for all.
+// Networks with a position for every token take their own image size and a smaller rate; the others take small images.
 TEST(EveryModel, LossFalls) {
   const char* wanted = std::getenv("COSS_EVERY_MODEL");
   if (!wanted) GTEST_SKIP() << "set COSS_EVERY_MODEL to 'all' or to names between commas of networks to train";

@@ -1,4 +1,4 @@
-// Vision transformers and CLIP's image towers against PyTorch's: eval and train mode, and what only they have.
+// Vision transformers and CLIP's image towers against PyTorch's: eval and train mode, drop path, positions, files.
 #include "models/vit.h"
 
 #include <gtest/gtest.h>
@@ -49,7 +49,7 @@ void expect_eval(const std::string& name, Device device, DType dtype, double bou
   network.expect_eval(bound);
 }
 
-// All gradients: some of an attention's are small beside the rounding, so that the norm is the measure.
+// Compares the norms of all gradients: single numbers in an attention's gradients may be as small as their rounding.
 void expect_train(const std::string& name, Device device, DType dtype, double bound, double gradient_bound) {
   SCOPED_TRACE(name + " " + name_of(device));
   GoldenNetwork network(goldens(), name, maker(name), device, dtype, Mode::train);
@@ -61,7 +61,7 @@ void expect_train(const std::string& name, Device device, DType dtype, double bo
       EXPECT_LT(network.error(entry.stat->to_doubles(), "train/stat/" + entry.name), bound) << entry.name;
       continue;
     }
-    // A softmax does not see what is added to all keys alike: the gradient is rounding.
+    // Adding the same to all keys does not change the softmax, so the gradient is rounding only.
     if (entry.name == "attnpool.k_proj.bias") continue;
     const std::vector<double> gradient = in_file_order(entry, entry.var->grad->value);
     double squares = 0;
@@ -86,7 +86,7 @@ class VitGoldens : public testing::TestWithParam<const char*> {};
 TEST_P(VitGoldens, Eval) {
   for (const Device device : devices_for_networks()) {
 #if defined(COSS_CUDA_HOST)
-    if (device == Device::cuda) continue;  // kernels that run on the processor: small networks stand for big ones
+    if (device == Device::cuda) continue;  // too slow on the processor; the small networks are tested
 #endif
     expect_eval(GetParam(), device, DType::f32, 1e-10);
   }
@@ -125,7 +125,7 @@ TEST(Vit, AnImageOfAnotherSizeIsRefused) {
   }
 }
 
-// In train mode the draw depends on the step; in eval mode there is none, and nothing is recorded.
+// In train mode the random draw depends on the step; in eval mode nothing is drawn and nothing is recorded.
 TEST(Vit, DropPathFollowsTheStep) {
   Params params;
   VitOptions options = small_vit();
@@ -144,7 +144,7 @@ TEST(Vit, DropPathFollowsTheStep) {
   EXPECT_EQ(network->features(images, Mode::eval).grad, nullptr);
 }
 
-// The class token's row is zero, the first patch has sines of 0 and cosines of 0, the last of 13 in both halves.
+// The class token's row is zero. The first patch has sines and cosines of 0 in both halves, the last one those of 13.
 TEST(Vit, MocoV3StartsFromSinePositions) {
   Params params;
   const auto network = find_model("vit_small_patch16_224_mocov3").make(Scope(params), 0);
@@ -164,7 +164,7 @@ TEST(Vit, MocoV3StartsFromSinePositions) {
   }
 }
 
-// A file of OpenAI's layout: the image tower below `visual.`, the text tower beside it.
+// The file has OpenAI's layout: the image tower below `visual.`, the text tower beside it.
 TEST(Clip, ATinyTowerIsReadFromAWholeModel) {
   const auto shared = shared_folder();
   if (!shared) GTEST_SKIP() << "needs COSS_SHARED";
@@ -178,7 +178,7 @@ TEST(Clip, ATinyTowerIsReadFromAWholeModel) {
   for (const double value : network->features(images, Mode::eval).value.to_doubles()) EXPECT_TRUE(std::isfinite(value));
 }
 
-// A small network of each kind learns 64 images by heart.
+// A small network of each kind learns to classify 64 random images.
 TEST(Vit, LossFalls) {
   constexpr int64_t kImages = 64, kClasses = 4;
   const auto vit = [](const Scope& scope) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "evaluation/loaded_network.h"
@@ -101,6 +102,27 @@ TEST(Convert, AHeadIsNoClassifier) {
   const TensorFile file = open_tensor_file(folder + "/out.pth");
   EXPECT_EQ(file.find("fc.weight"), nullptr);
   EXPECT_NE(file.find("head.weight"), nullptr);
+}
+
+TEST(Convert, WritesTheNumericsOfModelsThatLibrariesComputeDifferently) {
+  struct Case {
+    const char *model, *eps, *padding, *gate_first;
+  };
+  const std::string folder = test::scratch_folder(), in = folder + "/in.safetensors", out = folder + "/out.safetensors";
+  for (const Case& c :
+       {Case{"resnet20_cifar", "", "", ""}, Case{"efficientnet_b0", "1e-05", "", ""},
+        Case{"tf_efficientnet_b0", "0.001", "same", ""}, Case{"mobilenet_v3_small", "0.001", "", ""},
+        Case{"mobilenetv3_small_100", "1e-05", "", ""}, Case{"mobilenet_v3_small_dli14", "1e-05", "", "true"}}) {
+    SCOPED_TRACE(c.model);
+    write_safetensors(in, network_tensors(c.model, 3, ""), {{"model", c.model}});
+    const Outcome outcome = test::run_program("convert --force --model " + std::string(c.model) + " " + in + " " + out);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    std::map<std::string, std::string> metadata = open_tensor_file(out).metadata();
+    EXPECT_EQ(metadata["model"], c.model);
+    EXPECT_EQ(metadata["bn_eps"], c.eps);
+    EXPECT_EQ(metadata["padding"], c.padding);
+    EXPECT_EQ(metadata["se_before_activation"], c.gate_first);
+  }
 }
 
 TEST(Convert, Refuses) {

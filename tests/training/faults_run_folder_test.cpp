@@ -236,7 +236,7 @@ TEST(Faults, B5DeadAttemptsAreRemoved) {
   // What a start left in the place itself, before it had written its recipe.
   fs::create_directories(run + "/checkpoints");
   write_file(run + "/log.txt", "");
-  write_file(run + "/config.json.tmp-77", "{");
+  write_file(run + "/config.json.tmp-0123456789abcdef", "{");
   write_file(run + "/events.out.tfevents.1.host.77", "");
   expect_resumes(run, "holds no run yet");
 }
