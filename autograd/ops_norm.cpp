@@ -13,7 +13,8 @@ Var norm_act(const NormParams& p, const Var& x, const Var& gamma, const Var& bet
                "[norm_act] input has " + std::to_string(channels) + " channels: scale, shift and statistics must be " +
                    name_of(wide) + " (" + std::to_string(channels) + "), one is " + name_of(t->dtype()) + " " +
                    t->shape().str());
-  COSS_CHECK(x.shape().rows() > 1, "[norm_act] batch statistics need more than one value per channel");
+  COSS_CHECK(x.shape().rows() > 1, "[batch_norm] needs more than one value per channel, input is " + x.shape().str() +
+                                       ": use a larger batch");
   COSS_CHECK(residual.empty() || residual.shape() == x.shape(),
              "[norm_act] residual " + residual.shape().str() + " is not shaped like the input " + x.shape().str());
   const bool masked = p.activation != Activation::none && clips(p.activation);

@@ -40,6 +40,9 @@ COSS_HOST_DEVICE inline float philox_uniform(uint32_t word) { return float(word 
 
 // The purpose of a stream of draws. Each purpose has its own counters, so no two draws ever share one.
 enum class RandomUse : uint32_t { init, order, neighbors, augment, dropout, draw, other };
+COSS_HOST_DEVICE inline uint64_t random_key(uint64_t seed, RandomUse use) {
+  return seed ^ (uint64_t(use) + 1) * 0x9E3779B97F4A7C15ull;
+}
 
 // --- draws of the kernels, the same in every backend ---------------------------------------------------------------
 
@@ -49,8 +52,7 @@ COSS_HOST_DEVICE inline PhiloxWords draw_words(uint64_t seed, uint64_t stream, i
 }
 // Dropout: element 4 * group + j is dropped where philox_uniform(word[j]) is below the rate.
 COSS_HOST_DEVICE inline PhiloxWords dropout_words(uint64_t seed, uint32_t layer, int64_t step, int64_t group) {
-  const uint64_t key = seed ^ (uint64_t(RandomUse::dropout) + 1) * 0x9E3779B97F4A7C15ull;
-  return philox(key, uint64_t(group), uint64_t(step) << 32 | layer);
+  return philox(random_key(seed, RandomUse::dropout), uint64_t(group), uint64_t(step) << 32 | layer);
 }
 
 // Uniform in [low, high). It rounds once, so that no compiler's choice of instructions changes the value.
@@ -72,7 +74,7 @@ COSS_HOST_DEVICE inline NormalPair draw_normal(float mean, float stddev, uint32_
 class RandomStream {
  public:
   RandomStream(uint64_t seed, RandomUse use, uint64_t epoch = 0, uint64_t index = 0, uint32_t view = 0)
-      : key_(seed ^ (uint64_t(use) + 1) * 0x9E3779B97F4A7C15ull ^ (epoch + 1) * 0xD1B54A32D192ED03ull),
+      : key_(random_key(seed, use) ^ (epoch + 1) * 0xD1B54A32D192ED03ull),
         counter_hi_(index),
         counter_lo_(uint64_t(view) << 40) {}
 

@@ -3,19 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
-#include "engine/kernels.h"
+#include "evaluation/nearest.h"
 #include "evaluation/ranks.h"
 
 namespace coss {
 namespace {
 
 Tensor normalized(const Features& features, Device device) {
-  const Tensor raw = Tensor::from(features.values, {features.rows, features.width}, device);
-  Tensor rows(raw.shape(), DType::f32, device);
-  kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
-  return rows;
+  return unit_length_rows(features.values, features.rows, features.width, device);
 }
 
 }  // namespace
@@ -36,10 +32,9 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
 
   const Tensor queries = normalized(test, options.device), keys = normalized(train, options.device);
   const Tensor labels = Tensor::from(train.labels, {train.rows}, options.device);
-  Tensor values({test.rows, most}, DType::f32, options.device), indices({test.rows, most}, DType::i32, options.device);
-  k.fill(ctx, -std::numeric_limits<double>::infinity(), values);
-  k.fill(ctx, -1, indices);
-  k.topk_inner(ctx, /*first_query=*/options.leave_one_out ? 0 : -1, /*first_key=*/0, queries, keys, values, indices);
+  Nearest found(test.rows, most, options.device);
+  k.topk_inner(ctx, /*first_query=*/options.leave_one_out ? 0 : -1, /*first_key=*/0, queries, keys, found.values,
+               found.indices);
 
   KnnVoteParams vote;
   vote.temperature = options.temperature;
@@ -49,7 +44,7 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
   std::map<int64_t, double> accuracy;
   for (int64_t count : options.k) {
     vote.k = std::min(count, voters);
-    k.knn_vote(ctx, vote, values, indices, labels, scores);
+    k.knn_vote(ctx, vote, found.values, found.indices, labels, scores);
     const std::vector<float> votes = scores.to_vector<float>();
     int64_t correct = 0;
     for (int64_t i = 0; i < test.rows; ++i) {

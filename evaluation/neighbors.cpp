@@ -5,10 +5,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 
 #include "engine/finite.h"
-#include "engine/kernels.h"
+#include "evaluation/nearest.h"
 #include "evaluation/signals.h"
 #include "formats/npy.h"
 
@@ -24,10 +23,7 @@ Tensor normalized_rows(const NpyFile& file, const std::string& path, int64_t fir
                     "no neighbors. Usually the weights were damaged, the mean and standard deviation of the "
                     "images wrong, or fp16 overflowed: write the file again with 'coss embed'",
                     path, first + bad.first / file.row_size()));
-  const Tensor raw = Tensor::from(values, {count, file.row_size()}, device);
-  Tensor rows(raw.shape(), DType::f32, device);
-  kernels(device).normalize_rows(context(device), kSmallestNorm, raw, rows);
-  return rows;
+  return unit_length_rows(values, count, file.row_size(), device);
 }
 
 size_t memory_for(const MiningOptions& options) {
@@ -69,16 +65,13 @@ void mine_file(const std::string& features, const std::string& out, const Mining
     const int64_t count = std::min(query_block, rows - first);
     const Tensor queries = all_keys.empty() ? normalized_rows(file, features, first, count, options.device)
                                             : all_keys.view(first * width, {count, width});
-    Tensor values({count, options.k}, DType::f32, options.device),
-        indices({count, options.k}, DType::i32, options.device);
-    k.fill(ctx, -std::numeric_limits<double>::infinity(), values);
-    k.fill(ctx, -1, indices);
+    Nearest nearest(count, options.k, options.device);
     for (int64_t key = 0; key < rows; key += key_block) {
       const int64_t keys = std::min(key_block, rows - key);
       const Tensor block = all_keys.empty() ? normalized_rows(file, features, key, keys, options.device) : all_keys;
-      k.topk_inner(ctx, first, key, queries, block, values, indices);
+      k.topk_inner(ctx, first, key, queries, block, nearest.values, nearest.indices);
     }
-    const std::vector<int32_t> found = indices.to_vector<int32_t>();
+    const std::vector<int32_t> found = nearest.indices.to_vector<int32_t>();
     writer.append(found.data(), found.size() * sizeof(int32_t));
     if (options.progress) options.progress(first + count, rows);
   }

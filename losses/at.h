@@ -1,23 +1,15 @@
-// AT (Zagoruyko and Komodakis, "Paying More Attention to Attention", ICLR 2017), activation-based: at each stage the
-// map of the mean over channels of x^2, of unit length for each image, follows the teacher's; mean of the squared
-// differences, summed over stages. As in the paper's code and RepDistiller, whose weight is 1000; the paper's equation
-// has the length of the difference instead.
+// AT (Zagoruyko and Komodakis, "Paying More Attention to Attention", ICLR 2017), in its form for activations. The
+// attention map of a stage is the mean over channels of x^2, scaled to unit length for each image. The loss is the mean
+// of the squared differences between the student's map and the teacher's, summed over stages. The paper's code and
+// RepDistiller (weight 1000) do the same. The paper's equation has the length of the difference instead.
 #pragma once
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // The loss of one stage: student (N,H,W,C), teacher (N,H,W,D) of one compute dtype. values: {total}.
 LossTerms at_loss(const Var& student, const Tensor& teacher);
 
-class AtMethod : public StagesMethod {
- public:
-  AtMethod(const MethodOptions& options, const MethodParts& parts) : StagesMethod("attention", options, parts) {}
-
- private:
-  Var distance_of(size_t, const Var& student, const Var& teacher) override {
-    return at_loss(student, teacher.value).total;
-  }
-};
+MethodInfo at_method();
 
 }  // namespace coss

@@ -1,14 +1,17 @@
-// BINGO: bags of two images and their mixture against a queue of the teacher's keys.
+// BINGO: bags of two images and their mixture against a queue of the teacher's keys; the options, the method.
 #include "losses/bingo.h"
 
 #include "autograd/ops.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/queue.h"
 #include "losses/frame/scheduled.h"
+#include "losses/frame/views.h"
 
 namespace coss {
 
 namespace {
 
-// Rows part, part + 2, part + 4 … of x (2N,…): the anchors' or the neighbors'.
+// Rows part, part + 2, part + 4 … of x (2N,…): those of the anchors (0) or of the neighbors (1).
 Tensor every_second(const Tensor& x, int64_t part) {
   Shape shape = x.shape();
   shape.dims[0] /= 2;
@@ -28,7 +31,7 @@ LossTerms bingo_loss(float temperature, const BingoWeights& weights, const Var& 
     return queue_loss({.student_temperature = temperature}, rows, {{}, partners, queue}, {}).total;
   };
   const auto both = [](const Tensor& a, const Tensor& b) { return stack_rows(Var(a), Var(b)).value; };
-  // Each is the mean of the two sums that the formula has.
+  // Each of these losses is the mean of two that the formula adds up; hence the weight 2/3.
   const Var rows = stack_rows(anchors, neighbors);
   const Var own = contrast(rows, both(anchor_keys, neighbor_keys));
   const Var other = contrast(rows, both(neighbor_keys, anchor_keys));
@@ -39,60 +42,96 @@ LossTerms bingo_loss(float temperature, const BingoWeights& weights, const Var& 
   return joined(total, {own.value, other.value, mixture.value});
 }
 
-BingoMethod::BingoMethod(const MethodOptions& options, const MethodParts& parts)
-    : parts_(parts),
-      temperature_(options.real("temperature")),
-      intra_updates_(options["intra_epochs"] * double(parts.steps_per_epoch)),
-      teacher_head_(options["teacher_head"] != 0),
-      cutmix_{.alpha = options.real("alpha")},
-      head_(mlp_head(parts.scope / "head", 2, parts.student.feature_width, options.whole("head_hidden"),
-                     teacher_head_ ? options.whole("dim") : parts.teacher->feature_width)),
-      queue_("queue", options.whole("queue"), head_->width) {
-  COSS_CHECK(temperature_ > 0 && cutmix_.alpha > 0, "method.temperature and method.alpha must be above 0");
-  COSS_CHECK(parts.nearest == 1, "the method bingo wants one neighbor beside each anchor: set neighbors.nearest=1");
-}
+namespace {
 
-void BingoMethod::prepare(Device device, DType compute, uint64_t seed) {
-  cutmix_.seed = seed;
-  queue_.prepare(device, compute, seed);
-}
+struct BingoOptions {
+  int64_t queue = 65536;
+  float temperature = 0.2f;
+  double intra_epochs = 10;
+  CutmixParams cutmix = {};
+  int64_t head_hidden = 2048;
+  TeacherHeadOptions teacher = {};
 
-std::vector<StateTensor> BingoMethod::state() {
-  std::vector<StateTensor> state;
-  queue_.add_state(state);
-  return state;
-}
-
-LossTerms BingoMethod::forward(const StepInputs& inputs) {
-  COSS_CHECK(inputs.views[0].shape()[0] % 2 == 0, "[bingo] each anchor of a batch is followed by one neighbor");
-  const Tensor target = frozen_features(*parts_.teacher, inputs.views[1]);
-  Tensor keys;
-  {
-    const NoGrad guard;
-    keys = unit_rows(teacher_head_ ? parts_.teacher_head(Var(target)) : Var(target)).value;
+  void list(OptionList& row) {
+    row.count("queue", queue, "keys of earlier images");
+    row.positive("temperature", temperature, "the cosines are divided by it; the authors' for EfficientNet-B0 is 0.12");
+    row.number("intra_epochs", intra_epochs, "epochs before an image follows its neighbor's key too");
+    row.positive("alpha", cutmix.alpha, "CutMix: the boxes' shares are of Beta(alpha, alpha)");
+    row.count("head_hidden", head_hidden, "width of the hidden layer of the student's head");
+    row.count("dim", teacher.dim, "width of the embeddings, that of the teacher's head");
+    row.flag("teacher_head", teacher.wanted,
+             "the head of the teacher's file gives embeddings; else its features are taken");
   }
-  COSS_CHECK(keys.shape()[1] == head_->width,
-             "the teacher's head gives " + std::to_string(keys.shape()[1]) + " columns: set method.dim to that number");
-  const Tensor anchor_keys = every_second(keys, 0), neighbor_keys = every_second(keys, 1);
-  const Tensor anchors = every_second(inputs.views[0], 0), neighbors = every_second(inputs.views[0], 1);
-  Tensor mixed(anchors.shape(), anchors.dtype(), anchors.device());
-  const Tensor alone = while_below(inputs.step, intra_updates_, keys.dtype());
-  BingoWeights weights{straight(0.5, alone, 0.5), straight(-0.5, alone, 0.5), Tensor({1}, keys.dtype(), keys.device())};
-  kernels(mixed).cutmix(context(mixed.device()), cutmix_, inputs.step, anchors, neighbors, mixed, weights.share);
+};
 
-  Tensor first;
-  const auto embedding = [&](const Tensor& images) {
-    const Var features = parts_.student.features(Var(images), Mode::train, inputs.step);
-    if (first.empty()) first = features.value;
-    return unit_rows((*head_)(features, Mode::train));
-  };
-  const Var of_anchors = embedding(anchors), of_neighbors = embedding(neighbors), of_mixed = embedding(mixed);
-  LossTerms terms =
-      bingo_loss(temperature_, weights, of_anchors, of_neighbors, of_mixed, anchor_keys, neighbor_keys, queue_.rows());
-  queue_.push(anchor_keys);
-  terms.student = first;
-  terms.teacher = every_second(target, 0);
-  return terms;
+class BingoMethod : public Method {
+ public:
+  BingoMethod(const BingoOptions& options, const MethodParts& parts)
+      : temperature_(options.temperature),
+        intra_updates_(options.intra_epochs * double(parts.steps_per_epoch)),
+        cutmix_(options.cutmix),
+        student_(parts.student),
+        teacher_(options.teacher, parts),
+        head_(mlp_head(parts.scope / "head", 2, student_.feature_width, options.head_hidden, teacher_.width)),
+        queue_("queue", options.queue, teacher_.width) {
+    COSS_CHECK(parts.nearest == 1, "the method bingo wants one neighbor beside each anchor: set neighbors.nearest=1");
+  }
+
+  LossTerms forward(const StepInputs& inputs) override {
+    COSS_CHECK(inputs.views[0].shape()[0] % 2 == 0, "[bingo] each anchor of a batch is followed by one neighbor");
+    const FrozenTeacher::Seen target = teacher_(inputs.views[1]);
+    const Tensor keys = unit_rows(Var(target.embedding)).value;
+    const Tensor anchor_keys = every_second(keys, 0), neighbor_keys = every_second(keys, 1);
+    const Tensor anchors = every_second(inputs.views[0], 0), neighbors = every_second(inputs.views[0], 1);
+    Tensor mixed(anchors.shape(), anchors.dtype(), anchors.device());
+    const Tensor alone = while_below(inputs.step, intra_updates_, keys.dtype());
+    BingoWeights weights{straight(0.5, alone, 0.5), straight(-0.5, alone, 0.5),
+                         Tensor({1}, keys.dtype(), keys.device())};
+    kernels(mixed).cutmix(context(mixed.device()), cutmix_, inputs.step, anchors, neighbors, mixed, weights.share);
+
+    Var first;
+    const auto embedding = [&](const Tensor& images) {
+      const Var features = student_.features(Var(images), Mode::train, inputs.step);
+      if (first.empty()) first = features;
+      return unit_rows((*head_)(features, Mode::train));
+    };
+    const Var of_anchors = embedding(anchors), of_neighbors = embedding(neighbors), of_mixed = embedding(mixed);
+    const LossTerms terms = bingo_loss(temperature_, weights, of_anchors, of_neighbors, of_mixed, anchor_keys,
+                                       neighbor_keys, queue_.rows());
+    queue_.push(anchor_keys);
+    return terms.with_features(first, every_second(target.features, 0));
+  }
+  std::vector<std::string> term_names() const override { return {"total", "own", "other", "mixed"}; }
+
+  void prepare(Device device, DType compute, uint64_t seed) override {
+    cutmix_.seed = seed;
+    queue_.prepare(device, compute, seed);
+  }
+  std::vector<StateTensor> state() override {
+    std::vector<StateTensor> state;
+    queue_.add_state(state);
+    return state;
+  }
+
+ private:
+  float temperature_;
+  double intra_updates_;
+  CutmixParams cutmix_;
+  Network& student_;
+  FrozenTeacher teacher_;
+  std::unique_ptr<ProjectionHead> head_;
+  Queue queue_;
+};
+
+}  // namespace
+
+MethodInfo bingo_method() {
+  return {.name = "bingo",
+          .paper = "Xu et al., Bag of Instances Aggregation Boosts Self-supervised Distillation, ICLR 2022",
+          .needs = {.teacher = true, .teacher_head = true, .queue = true, .neighbors = true},
+          .options = rows_of<BingoOptions>(),
+          .make = build<BingoMethod, BingoOptions>,
+          .views = two_views};
 }
 
 }  // namespace coss

@@ -1,17 +1,14 @@
 // BYOL (Grill et al., "Bootstrap Your Own Latent", NeurIPS 2020, arXiv 2006.07733): pre-training without a teacher and
-// without negatives. A predictor behind the online network's projection of one view guesses the projection that an
-// averaged copy of the network, the target, makes of the other.
+// without negatives. The online network projects one view, and a predictor behind it guesses how an averaged copy of
+// the network, the target, projects the other view.
 //
 //   L = mean over images of -2 cos(predictor(z_1), z'_2) - 2 cos(predictor(z_2), z'_1)
 //
-// which is the paper's 2 - 2 cos both ways without its constant 4. The target's momentum rises by a cosine from
-// `momentum` to 1 at the end of the run. The paper updates with LARS at batch 4096 on many devices, with batch norm
-// over all of them; the two views pass through the network one after the other, as there.
+// This is the paper's 2 - 2 cos in both directions without its constant 4. The target's momentum rises by a cosine from
+// `momentum` to 1 at the end of the run. As in the paper, the two views pass through the network one after the other.
+// The paper updates with LARS at batch 4096 on many devices and takes batch norm over all of them.
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
-#include "losses/frame/momentum.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -19,22 +16,6 @@ namespace coss {
 // second}.
 LossTerms byol_loss(const Var& first, const Tensor& second_target, const Var& second, const Tensor& first_target);
 
-class ByolMethod : public Method {
- public:
-  ByolMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total", "first", "second"}; }
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  std::vector<StateTensor> state() override;
-  void after_update() override { target_.follow(share_); }
-
- private:
-  Network& student_;
-  double momentum_, total_;
-  std::unique_ptr<ProjectionHead> projector_;
-  MomentumTwin target_;
-  std::unique_ptr<ProjectionHead> predictor_;
-  Tensor share_;  // 1 - momentum of the next update
-};
+MethodInfo byol_method();
 
 }  // namespace coss

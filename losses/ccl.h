@@ -1,23 +1,12 @@
-// CCL (Chen et al., "Distilling Audio-Visual Knowledge by Compositional Contrastive Learning", CVPR 2021) as EGA (BMVC
-// 2022) compares itself with: NCE with labels and the symmetric divergence of the class probabilities,
-// (KL(p_t, p_s) + KL(p_s, p_t)) / 2 at temperature 1. EGA's program calls the latter a Jensen-Shannon divergence, which
-// it is not, and leaves the paper's composition out. As there, the divergence teaches the student alone.
+// CCL (Chen et al., "Distilling Audio-Visual Knowledge by Compositional Contrastive Learning", CVPR 2021), as EGA (BMVC
+// 2022) compares itself with it: NCE with labels, plus the symmetric divergence of the class probabilities, (KL(p_t,
+// p_s) + KL(p_s, p_t)) / 2 at temperature 1. EGA's program calls the latter a Jensen-Shannon divergence, which it is
+// not, and leaves the paper's composition out. As there, the divergence teaches the student alone.
 #pragma once
-#include "losses/nce.h"
+#include "losses/method.h"
 
 namespace coss {
 
-class CclMethod : public Method {
- public:
-  CclMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override { networks_.prepare(device, compute, seed); }
-  Params* companion() override { return networks_.companion(); }
-
- private:
-  EmbeddedPair networks_;
-  float temperature_, weight_;
-};
+MethodInfo ccl_method();
 
 }  // namespace coss

@@ -1,16 +1,13 @@
 // CompRess (Abbasi Koohpayegani et al., "CompRess: Self-Supervised Learning by Compressing Representations", NeurIPS
-// 2020, arXiv 2010.14713): the student's similarities with a queue follow the teacher's, without an own pair.
+// 2020, arXiv 2010.14713): the student's similarities with a queue follow the teacher's. An image is not compared with
+// itself.
 //
-// Features of unit length; L = mean over images of KL(softmax(f_t M_t / temperature), softmax(f_s M_s / temperature)).
-// compress_1q: M_s = M_t is a queue of the teacher's features, to whose width a linear layer brings the student's.
-// compress_2q: M_s is a queue of the same images' features from an averaged copy of the student. The images of a batch
-// enter the queues after its loss. One view serves all networks.
+// With features of unit length, L = mean over images of KL(softmax(f_t M_t / temperature), softmax(f_s M_s /
+// temperature)). In compress_1q, M_s = M_t is a queue of the teacher's features, and a linear layer brings the
+// student's features to their width. In compress_2q, M_s is a queue of the same images' features from an averaged copy
+// of the student. The images of a batch enter the queues after its loss. All networks see the same view.
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
-#include "losses/frame/momentum.h"
-#include "losses/frame/queue.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -18,35 +15,7 @@ namespace coss {
 LossTerms compress_loss(float temperature, const Var& student, const Tensor& student_queue, const Tensor& teacher,
                         const Tensor& teacher_queue);
 
-class Compress1qMethod : public Method {
- public:
-  Compress1qMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-  void prepare(Device device, DType compute, uint64_t seed) override { queue_.prepare(device, compute, seed); }
-  std::vector<StateTensor> state() override;
-
- private:
-  Network &student_, &teacher_;
-  float temperature_;
-  std::unique_ptr<ProjectionHead> head_;
-  Queue queue_;
-};
-
-class Compress2qMethod : public Method {
- public:
-  Compress2qMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  std::vector<StateTensor> state() override;
-  void after_update() override { twin_.follow(); }
-
- private:
-  Network &student_, &teacher_;
-  float temperature_;
-  MomentumTwin twin_;
-  Queue student_queue_, teacher_queue_;
-};
+MethodInfo compress_1q_method();
+MethodInfo compress_2q_method();
 
 }  // namespace coss

@@ -1,19 +1,16 @@
-// CRD (Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699): a student's
-// embedding is told apart from the teacher's of `negatives` other images, and the other way round, with memory banks
-// that hold an embedding of every training image.
+// CRD (Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699): the student's
+// embedding of an image is told apart from the teacher's embeddings of `negatives` other images, and the other way
+// round. Memory banks hold an embedding of every training image.
 //
 //   e = Linear(features, dim) of unit length, both sides; P = exp(e_i b_j / temperature) / Z, b of the other side's
 //   bank; L = mean over i of -log(P_i / (P_i + mu)) - sum over negatives j of log(mu / (P_j + mu)), both sides added;
 //   mu = negatives / images, 1e-7 more in the denominators; Z = mean(exp) * images in the first batch, then constant.
 //
 // total = weight * L + label_weight * cross-entropy, as RepDistiller's `-r 1 -a 0 -b 0.8`. Negatives are drawn from
-// other classes without repetition while there are enough (official: with repetition as soon as there are fewer); with
-// label_weight 0 nobody's label is looked at and they are any other images. Both embeddings and the banks' rows are in
-// the accumulator's dtype. Each image's row moves after the loss: unit(momentum * row + (1 - momentum) * embedding).
+// other classes. While there are enough, none is drawn twice; the official code repeats as soon as there are fewer.
+// With label_weight 0 no label is read, and negatives are any other images. Both embeddings and the banks' rows are in
+// the accumulator's dtype. After the loss each image's row becomes unit(momentum * row + (1 - momentum) * embedding).
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -35,23 +32,6 @@ struct CrdBanks {
 LossTerms crd_loss(const BankContrastParams& params, const Tensor& step, const Tensor& indices, const Tensor& labels,
                    const ClassOrder& images, const Var& student, const Var& teacher, CrdBanks& banks);
 
-class CrdMethod : public Method {
- public:
-  CrdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  std::vector<StateTensor> state() override;
-
- private:
-  BankContrastParams params_;
-  float weight_, label_weight_, momentum_;
-  int64_t dim_, images_, classes_;
-  std::vector<int32_t> labels_;
-  Network &student_, &teacher_;
-  std::unique_ptr<ProjectionHead> student_head_, teacher_head_;
-  ClassOrder order_;
-  CrdBanks banks_;
-};
+MethodInfo crd_method();
 
 }  // namespace coss

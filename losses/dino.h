@@ -9,18 +9,6 @@ namespace coss {
 // student, teacher (N,D) of one dtype
 LossTerms dino_loss(const Temperatures& temperatures, const Var& student, const Tensor& teacher);
 
-class DinoMethod : public FeatureMethod {
- public:
-  DinoMethod(const MethodOptions& options, const MethodParts& parts)
-      : FeatureMethod(options, parts), temperatures_(temperatures_of(options)) {}
-  std::vector<std::string> term_names() const override { return {"total"}; }
-
- private:
-  LossTerms loss(const Var& student, const Tensor& teacher) const override {
-    return dino_loss(temperatures_, student, teacher);
-  }
-
-  Temperatures temperatures_;
-};
+MethodInfo dino_method();
 
 }  // namespace coss

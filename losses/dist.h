@@ -1,6 +1,6 @@
 // DIST (Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022) over feature dimensions, as the
-// CoSS code compares with it: student and teacher become probabilities by one softmax over each row, and
-// loss = row_weight * (1 - mean Pearson correlation of rows) + column_weight * (1 - that of columns).
+// CoSS code compares with it. One softmax over each row makes probabilities of the student's and the teacher's
+// features, and loss = row_weight * (1 - mean Pearson correlation of rows) + column_weight * (1 - that of columns).
 //
 // This is the paper's form. The CoSS code differs from it by mistake: it passes the teacher as the student, so that the
 // temperatures are exchanged, and takes a second softmax of the transposed matrices for the columns.
@@ -18,19 +18,6 @@ struct DistParams {
 // correlation 0 with any other.
 LossTerms dist_loss(const DistParams& params, const Var& student, const Tensor& teacher);
 
-class DistMethod : public FeatureMethod {
- public:
-  DistMethod(const MethodOptions& options, const MethodParts& parts)
-      : FeatureMethod(options, parts),
-        params_{temperatures_of(options), options.real("row_weight"), options.real("column_weight")} {}
-  std::vector<std::string> term_names() const override { return {"total", "row", "column"}; }
-
- private:
-  LossTerms loss(const Var& student, const Tensor& teacher) const override {
-    return dist_loss(params_, student, teacher);
-  }
-
-  DistParams params_;
-};
+MethodInfo dist_method();
 
 }  // namespace coss

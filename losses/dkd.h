@@ -1,9 +1,9 @@
-// DKD (Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022): KD's divergence taken apart into that of the target
-// class against all others together, and that among the others, each with its own weight, beside the labels.
+// DKD (Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022): KD's divergence is split into that of the target
+// class against all others together and that among the others. Each has its own weight, beside the labels.
 //
-// As mdistiller has it: cross_entropy_weight * CE + warm-up * T^2 * (1 * target + 8 * others), T = 4. Two differences:
-// the warm-up over the first 20 epochs grows with every update, not from epoch to epoch (its mean over an epoch is the
-// same), and the target class is left out of the others exactly, not by subtracting 1000 from its logit.
+// As in mdistiller: cross_entropy_weight * CE + warm-up * T^2 * (1 * target + 8 * others), T = 4. Two things differ.
+// The warm-up over the first 20 epochs grows with every update, not from epoch to epoch (its mean over an epoch is the
+// same). And the target class is left out of the others exactly, not by subtracting 1000 from its logit.
 #pragma once
 #include "losses/method.h"
 
@@ -13,17 +13,6 @@ namespace coss {
 // values: {total, target class, other classes}, the latter two unweighted, all times temperature^2.
 LossTerms dkd_loss(const DkdParams& params, const Var& student, const Tensor& teacher, const Tensor& labels);
 
-class DkdMethod : public Method {
- public:
-  DkdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total", "label", "target", "others"}; }
-
- private:
-  DkdParams loss_;
-  float cross_entropy_weight_;
-  double warmup_updates_, first_share_;  // the latter before the first update
-  Network &student_, &teacher_;
-};
+MethodInfo dkd_method();
 
 }  // namespace coss

@@ -1,23 +1,20 @@
 // EGA (Ma et al., "Distilling Knowledge from Self-Supervised Teacher by Embedding Graph Alignment", BMVC 2022, arXiv
-// 2211.13264). Both networks have a node embedding, one linear layer of 256. e(x, y) is the Pearson correlation over
-// the dimensions of two nodes; E = e(X, X) of each network, N = e(X_t, X_s).
-//   L = label_weight * cross-entropy + 0.8 |N - 1| + 0.24 |E_s - E_t|      Frobenius norms, neither squared nor
-//   averaged
-// The teacher's embedding learns by its own classifier's cross-entropy and nothing else, at a constant rate, beside the
-// student (released) or before it (method.teacher_epochs). Student and teacher see crops drawn independently: view 0
-// and view 1.
+// 2211.13264). Both networks have a node embedding, one linear layer of 256. e(x, y) is the Pearson correlation of two
+// nodes over their dimensions; E = e(X, X) of each network, N = e(X_t, X_s).
+//   L = label_weight * cross-entropy + 0.8 |N - 1| + 0.24 |E_s - E_t|
+// The norms are Frobenius norms, neither squared nor averaged. The teacher's embedding learns by its own classifier's
+// cross-entropy and nothing else, at a constant rate: beside the student, as released, or before it
+// (method.teacher_epochs). Student and teacher see crops that are drawn independently: view 0 and view 1.
 //
 // Differences from the program: a node without variance has correlation 0 and no gradient, and a norm of 0 has gradient
-// 0, where it divides by 0. The student's classifier stands on its features, so that the trained network is complete;
-// method.classifier_on_embedding 1 puts one on the embedding as there, and leaves the network's own as it is. Nothing
-// between the two is non-linear, so both can say the same.
-// Without labels (label_weight 0) nothing could teach the teacher's embedding: method.embedding 0 takes the teacher's
-// features themselves as its nodes, and a linear layer of the student's to their width where that differs.
+// 0, where the program divides by 0. The student's classifier stands on its features, so that the trained network is
+// complete. With method.classifier_on_embedding=1 a classifier on the embedding learns, as in the program, and the
+// network's own stays as it is. Nothing between features and embedding is non-linear, so both classifiers can express
+// the same.
+//
+// Without labels (label_weight 0) nothing could teach the teacher's embedding. method.embedding=0 takes the teacher's
+// features as its nodes, and a linear layer brings the student's to their width where that differs.
 #pragma once
-#include <memory>
-
-#include "layers/linear.h"
-#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -26,32 +23,6 @@ namespace coss {
 // latter two unweighted.
 LossTerms ega_loss(const EgaParams& params, const Var& student, const Tensor& teacher);
 
-class EgaMethod : public Method {
- public:
-  EgaMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  Params* companion() override { return embedding_ ? &params_ : nullptr; }
-  Learner learner(int64_t updates) override;
-  void learn(Learner learner) override { learner_ = learner; }
-
- private:
-  // The teacher's nodes, and the cross-entropy of its classifier where that learns.
-  struct Nodes {
-    Var nodes, label;
-  };
-  Nodes teacher_nodes(const Tensor& features, const Tensor& labels) const;
-
-  EgaParams loss_;
-  float label_weight_;
-  int64_t teacher_updates_;  // 0: at the same time as the student
-  Learner learner_ = Learner::both;
-  Network &student_, &teacher_;
-  std::unique_ptr<ProjectionHead> head_;
-  std::unique_ptr<Linear> student_classifier_;
-  Params params_;  // of the two below
-  std::unique_ptr<Linear> embedding_, classifier_;
-};
+MethodInfo ega_method();
 
 }  // namespace coss

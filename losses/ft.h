@@ -1,19 +1,15 @@
 // FT (Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", NeurIPS 2018). First
-// a paraphraser learns the teacher's last map by reconstruction: its encoder's output is the teacher's factor, with
-// fewer channels. Then a translator makes a factor of the student's last map, which follows it: mean of |difference| of
-// factors of unit length.
+// a paraphraser learns to reconstruct the teacher's last map; the output of its encoder is the teacher's factor, which
+// has fewer channels. Then a translator makes a factor of the student's last map, and this follows the teacher's: the
+// loss is the mean of |difference| of factors of unit length.
 //
-// As in RepDistiller: both end in three 3x3 convolutions with LeakyReLU(0.1), the translator's with batch norm; half of
-// the teacher's channels; weight 200. There a factor is the map of its mean over channels of x^2, of unit length; in
-// the paper it is the factor itself (method.whole_factor=1). RepDistiller's decoder has transposed convolutions of
-// stride 1, which are convolutions, and its paraphraser learns for 30 epochs before those of the student; here the
-// first method.teacher_epochs of a run are its own.
+// As in RepDistiller, both end in three 3x3 convolutions with LeakyReLU(0.1), the translator's with batch norm; the
+// factor has half of the teacher's channels; the weight is 200. RepDistiller compares the mean over channels of x^2, of
+// unit length; the paper compares the factor itself (method.whole_factor=1). RepDistiller's decoder has transposed
+// convolutions of stride 1, which are convolutions, and its paraphraser learns for 30 epochs before those of the
+// student; here it learns in the first method.teacher_epochs of the run.
 #pragma once
-#include <memory>
-
-#include "layers/conv.h"
-#include "layers/conv_norm.h"
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -21,28 +17,6 @@ namespace coss {
 // taken whole. values: {total}.
 LossTerms ft_loss(bool whole, const Var& student, const Tensor& teacher);
 
-class FtMethod : public MapMethod {
- public:
-  FtMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override;
-  Params* companion() override { return &params_; }
-  Learner learner(int64_t updates) override {
-    return updates < teacher_updates_ ? Learner::companion : Learner::student;
-  }
-  void learn(Learner who) override { learner_ = who; }
-
- private:
-  Var distance(const Seen& seen) override;
-  Var reconstruction(const StepInputs& inputs);
-
-  bool whole_;
-  int64_t teacher_updates_;
-  Learner learner_ = Learner::student;
-  Params params_;  // of the paraphraser
-  std::vector<std::unique_ptr<Conv>> encoder_, decoder_;
-  std::vector<std::unique_ptr<ConvNorm>> translator_;
-};
+MethodInfo ft_method();
 
 }  // namespace coss

@@ -1,10 +1,12 @@
-// IRG: edges and ways as operations, the method on features, stages and logits.
+// IRG: edges and ways as operations, the options, the method on features, stages and logits or on embeddings.
 #include "losses/irg.h"
 
 #include "autograd/ops.h"
+#include "losses/frame/drawn.h"
 #include "losses/frame/fused.h"
-#include "losses/frame/heads.h"
+#include "losses/frame/map_method.h"
 #include "losses/frame/relations.h"
+#include "losses/frame/views.h"
 
 namespace coss {
 
@@ -26,6 +28,22 @@ LossTerms irg_path_loss(const Var& student, const Tensor& teacher) {
 
 namespace {
 
+struct IrgOptions {
+  LabeledOptions weights = {};
+  float vertex_weight = 0.1f, edge_weight = 5, path_weight = 5;
+  bool maps = true;
+  EmbeddingOptions embedding = {};
+
+  void list(OptionList& row) {
+    weights.list(row, "weight of the graph's three terms together");
+    row.number("vertex_weight", vertex_weight, "weight of the logits");
+    row.number("edge_weight", edge_weight, "weight of the distances between images");
+    row.number("path_weight", path_weight, "weight of the ways between two stages");
+    row.flag("maps", maps, "maps are compared; switch it off for a teacher whose stages are no maps");
+    embedding.list(row, "width of the embeddings that are compared on both sides; 0: features");
+  }
+};
+
 // Means of `group` neighboring channels.
 Var mean_of_groups(const Var& x, int64_t group) {
   if (group == 1) return x;
@@ -36,7 +54,7 @@ Var mean_of_groups(const Var& x, int64_t group) {
   return scale(sum, 1.0f / float(group));
 }
 
-// From one map to the next, (N,D).
+// The way from one map to the next: their difference, (N,D).
 Var way(const Var& from, const Var& to) {
   const Shape &a = from.shape(), &b = to.shape();
   COSS_CHECK(sizes_fit(a, b) && a[1] >= b[1] && b[3] % a[3] == 0,
@@ -46,77 +64,82 @@ Var way(const Var& from, const Var& to) {
   return flat_rows(add(pooled, scale(mean_of_groups(to, b[3] / a[3]), -1)));
 }
 
-// Logits of one accumulator dtype.
-Var vertices(const Var& student, const Tensor& teacher) {
-  check_alike("irg", student.value, teacher);
-  return fused_loss(student, 1,
-                    [&](Tensor& loss, Tensor& dstudent) {
-                      kernels(loss).mse_loss(context(loss.device()), student.value, teacher, loss, dstudent);
-                    })
-      .total;
+// student, teacher: logits (N,K) of one accumulator dtype.
+Var vertices(const Var& student, const Tensor& teacher) { return mse_loss("irg", student, teacher).total; }
+
+class IrgMethod : public MapMethod {
+ public:
+  IrgMethod(const IrgOptions& options, const MethodParts& parts)
+      : MapMethod("graph", options.weights, parts), options_(options) {
+    COSS_CHECK(options.vertex_weight > 0 || options.edge_weight > 0 || (options.maps && options.path_weight > 0),
+               "the weights of IRG are all 0: nothing would be compared");
+    COSS_CHECK(options.vertex_weight == 0 || (student_.classes > 0 && student_.classes == teacher_.classes),
+               "IRG compares logits, the student has " + std::to_string(student_.classes) +
+                   " classes and the teacher " + std::to_string(teacher_.classes) + ": set method.vertex_weight=0");
+  }
+
+ private:
+  Var distance(const Seen& seen) override {
+    COSS_CHECK(!options_.maps || (seen.student_stages.size() > 1 && seen.teacher_stages.size() > 1),
+               "IRG compares maps of two stages, and one of the networks has none: set method.maps=0");
+    Var of_logits, of_edges, of_ways;
+    if (options_.vertex_weight > 0) {
+      Tensor target;
+      {
+        const NoGrad guard;
+        target = accumulated(teacher_.logits(seen.teacher, Mode::eval)).value;
+      }
+      of_logits = vertices(accumulated(student_.logits(seen.student, Mode::train, seen.inputs.step)), target);
+    }
+    if (options_.edge_weight > 0) of_edges = edges(seen);
+    if (options_.maps && options_.path_weight > 0) {
+      const auto of = [](const std::vector<Var>& stages) { return way(stages[stages.size() - 2], stages.back()); };
+      of_ways = irg_path_loss(of(seen.student_stages), of(seen.teacher_stages).value).total;
+    }
+    return weighted_sum(
+        {{options_.vertex_weight, of_logits}, {options_.edge_weight, of_edges}, {options_.path_weight, of_ways}});
+  }
+
+  Var edges(const Seen& seen) const {
+    const auto of = [](const Var& student, const Var& teacher) {
+      return irg_loss(flat_rows(student), flat_rows(teacher).value).total;
+    };
+    const Var features = of(seen.student, seen.teacher);
+    if (!options_.maps) return features;
+    const auto stage = [](const std::vector<Var>& stages, size_t back) { return stages[stages.size() - back]; };
+    constexpr float kThird = 1.0f / 3;
+    return weighted_sum({{kThird, features},
+                         {kThird, of(stage(seen.student_stages, 2), stage(seen.teacher_stages, 2))},
+                         {kThird, of(stage(seen.student_stages, 1), stage(seen.teacher_stages, 1))}});
+  }
+
+  IrgOptions options_;
+};
+
+std::unique_ptr<Method> make_irg(const MethodOptions& values, const MethodParts& parts) {
+  const auto options = read<IrgOptions>(values);
+  if (options.embedding.width == 0) return std::make_unique<IrgMethod>(options, parts);
+  // Embeddings have no maps: edges and vertices alone.
+  return std::make_unique<EmbeddedRelation>(
+      "graph", options.weights, options.embedding, parts, [options](const EmbeddedPair::Output& seen) {
+        const Tensor target = accumulated(Var(seen.teacher.logits)).value;
+        return weighted_sum({{options.vertex_weight, vertices(accumulated(seen.logits), target)},
+                             {options.edge_weight, irg_loss(seen.student, seen.teacher.embedding).total}});
+      });
 }
 
 }  // namespace
 
-IrgMethod::IrgMethod(const MethodOptions& options, const MethodParts& parts)
-    : MapMethod("graph", options, parts),
-      vertex_weight_(options.real("vertex_weight")),
-      edge_weight_(options.real("edge_weight")),
-      path_weight_(options.real("path_weight")),
-      maps_(options.whole("maps") != 0) {
-  COSS_CHECK(vertex_weight_ >= 0 && edge_weight_ >= 0 && path_weight_ >= 0, "the weights of IRG must not be negative");
-  COSS_CHECK(vertex_weight_ > 0 || edge_weight_ > 0 || (maps_ && path_weight_ > 0),
-             "the weights of IRG are all 0: nothing would be compared");
-  COSS_CHECK(vertex_weight_ == 0 || (student_.classes > 0 && student_.classes == teacher_.classes),
-             "IRG compares logits, the student has " + std::to_string(student_.classes) + " classes and the teacher " +
-                 std::to_string(teacher_.classes) + ": set method.vertex_weight=0");
-}
-
-Var IrgMethod::edges(const Seen& seen) const {
-  const auto of = [](const Var& student, const Var& teacher) {
-    return irg_loss(flat_rows(student), flat_rows(teacher).value).total;
-  };
-  const Var features = of(seen.student, seen.teacher);
-  if (!maps_) return features;
-  const auto stage = [](const std::vector<Var>& stages, size_t back) { return stages[stages.size() - back]; };
-  constexpr float kThird = 1.0f / 3;
-  return weighted_sum({{kThird, features},
-                       {kThird, of(stage(seen.student_stages, 2), stage(seen.teacher_stages, 2))},
-                       {kThird, of(stage(seen.student_stages, 1), stage(seen.teacher_stages, 1))}});
-}
-
-Var IrgMethod::distance(const Seen& seen) {
-  COSS_CHECK(!maps_ || (seen.student_stages.size() > 1 && seen.teacher_stages.size() > 1),
-             "IRG compares maps of two stages, and one of the networks has none: set method.maps=0");
-  Var sum;
-  const auto put = [&](float weight, const Var& part) {
-    const Var weighted = scale(part, weight);
-    sum = sum.empty() ? weighted : add(sum, weighted);
-  };
-  if (vertex_weight_ > 0) {
-    Tensor target;
-    {
-      const NoGrad guard;
-      target = accumulated(teacher_.logits(seen.teacher, Mode::eval)).value;
-    }
-    put(vertex_weight_, vertices(accumulated(student_.logits(seen.student, Mode::train, seen.step)), target));
-  }
-  if (edge_weight_ > 0) put(edge_weight_, edges(seen));
-  if (maps_ && path_weight_ > 0) {
-    const auto of = [](const std::vector<Var>& stages) { return way(stages[stages.size() - 2], stages.back()); };
-    put(path_weight_, irg_path_loss(of(seen.student_stages), of(seen.teacher_stages).value).total);
-  }
-  return sum;
-}
-
-std::unique_ptr<Method> make_irg(const MethodOptions& options, const MethodParts& parts) {
-  if (options.whole("embedding") == 0) return std::make_unique<IrgMethod>(options, parts);
-  const float vertex = options.real("vertex_weight"), edge = options.real("edge_weight");
-  COSS_CHECK(vertex >= 0 && edge >= 0, "the weights of IRG must not be negative");
-  return std::make_unique<EmbeddedRelation>("graph", options, parts, [=](const EmbeddedPair::Output& seen) {
-    return weighted_sum({{vertex, vertices(accumulated(seen.logits), accumulated(Var(seen.teacher_logits)).value)},
-                         {edge, irg_loss(seen.student, seen.teacher).total}});
-  });
+MethodInfo irg_method() {
+  return {.name = "irg",
+          .paper = "Liu et al., Knowledge Distillation via Instance Relationship Graph, CVPR 2019",
+          .needs = {.teacher = true, .labels = true},
+          .options = rows_of<IrgOptions>(),
+          .make = make_irg,
+          .views = teachers_view,
+          .loss_alone = [](DrawnInputs& in) -> LossCall {
+            return [s = in.student(), t = in.teacher()] { return irg_loss(s, t); };
+          }};
 }
 
 }  // namespace coss

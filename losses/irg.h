@@ -1,37 +1,25 @@
-// IRG (Liu et al., "Knowledge Distillation via Instance Relationship Graph", CVPR 2019) in the form of the port that is
-// compared with ("one-to-one mode" of Knowledge-Distillation-Zoo): 0.1 * mean squared difference of logits (vertices),
-// + 5 * mean over pooled features and the last two stages of that of squared distances between images over the largest
-// one (edges), + 5 * that of the squared length of each image's way from the last stage but one to the last, over the
-// longest (transformation). For the way the larger map is averaged down to the size of the other, and channels are
-// averaged in groups (pairs, where their number doubles). Its clamps at 1e-12 are left out: 0 stays 0.
+// IRG (Liu et al., "Knowledge Distillation via Instance Relationship Graph", CVPR 2019), in the form of the port that
+// it is compared with ("one-to-one mode" of Knowledge-Distillation-Zoo). The loss is the sum of
+// - vertices: 0.1 * the mean squared difference of logits;
+// - edges: 5 * the mean squared difference of the squared distances between images, each over the largest one,
+//   averaged over the pooled features and the last two stages;
+// - transformation: 5 * the mean squared difference of the squared length of each image's way from the last stage but
+//   one to the last, each over the longest.
+// For the way, the larger map is averaged down to the size of the other, and channels are averaged in groups (in pairs
+// where their number doubles). The port's clamps at 1e-12 are left out: 0 stays 0.
 //
-// method.maps 0 keeps to features and logits, for teachers whose stages give no maps; where widths or numbers of
-// classes differ nothing is lost but the vertices, which need method.vertex_weight 0.
+// With method.maps=0 only features and logits are compared, for teachers whose stages give no maps. Networks of
+// different widths or numbers of classes can be compared by all but the vertices, which need method.vertex_weight=0.
 #pragma once
-#include <memory>
-
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // Edges alone: student (N,D), teacher (N,E) of one accumulator dtype. values: {total}.
 LossTerms irg_loss(const Var& student, const Tensor& teacher);
-// Transformation alone: what each image's way is, student (N,D), teacher (N,E), accumulator dtype. values: {total}.
+// Transformation alone: each image's way, student (N,D), teacher (N,E) of one accumulator dtype. values: {total}.
 LossTerms irg_path_loss(const Var& student, const Tensor& teacher);
 
-class IrgMethod : public MapMethod {
- public:
-  IrgMethod(const MethodOptions& options, const MethodParts& parts);
-
- private:
-  Var distance(const Seen& seen) override;
-  Var edges(const Seen& seen) const;
-
-  float vertex_weight_, edge_weight_, path_weight_;
-  bool maps_;
-};
-
-// On features and maps, or, with method.embedding, edges of embeddings and vertices of their classifiers alone.
-std::unique_ptr<Method> make_irg(const MethodOptions& options, const MethodParts& parts);
+MethodInfo irg_method();
 
 }  // namespace coss

@@ -1,9 +1,14 @@
-// KD: one kernel for the divergence, one for the labels.
+// KD: one kernel for the divergence, one for the labels; the options, the method.
 #include "losses/kd.h"
 
 #include "autograd/ops.h"
+#include "losses/frame/drawn.h"
+#include "losses/frame/embedded_pair.h"
 #include "losses/frame/fused.h"
+#include "losses/frame/labels.h"
 #include "losses/frame/logits.h"
+#include "losses/frame/relations.h"
+#include "losses/frame/views.h"
 
 namespace coss {
 
@@ -16,48 +21,70 @@ LossTerms kd_loss(float temperature, const Var& student, const Tensor& teacher) 
   });
 }
 
-KdMethod::KdMethod(const MethodOptions& options, const MethodParts& parts)
-    : label_weight_(options.real("label_weight")),
-      distill_weight_(options.real("distill_weight")),
-      temperature_(options.real("temperature")),
-      student_(parts.student),
-      teacher_(*parts.teacher) {
-  COSS_CHECK(temperature_ > 0, "method.temperature must be above 0");
-  if (options["embedding"] == 0) {
+namespace {
+
+struct KdOptions {
+  float label_weight = 0.1f, distill_weight = 0.9f, temperature = 4;
+  EmbeddingOptions embedding = {};
+
+  void list(OptionList& row) {
+    list_label_weight(row, label_weight);
+    row.number("distill_weight", distill_weight,
+               "weight of the divergence from the teacher, times temperature squared");
+    row.positive("temperature", temperature, "both networks' logits are divided by it");
+    embedding.list(row, "width of an embedding and a classifier that are trained behind the teacher; 0: its own");
+  }
+};
+
+// Without embeddings: both networks' own classifiers give the logits.
+class KdMethod : public Method {
+ public:
+  KdMethod(const KdOptions& options, const MethodParts& parts)
+      : options_(options), student_(parts.student), teacher_(*parts.teacher) {
     check_classifiers("kd", parts);
-    return;
   }
-  COSS_CHECK(label_weight_ > 0,
-             "embeddings learn from labels: with method.embedding method.label_weight must be above 0");
-  embedded_ = std::make_unique<EmbeddedPair>(options, parts);
-}
 
-std::vector<std::string> KdMethod::term_names() const {
-  if (label_weight_ == 0) return {"total", "distillation"};
-  return {"total", "distillation", "label"};
-}
-
-LossTerms KdMethod::forward(const StepInputs& inputs) {
-  Var logits, label, student;
-  Tensor target, teacher, label_value;
-  if (embedded_) {
-    const EmbeddedPair::Output seen = (*embedded_)(inputs);
-    logits = widened(seen.logits), target = widened(Var(seen.teacher_logits)).value;
-    label = seen.labels, label_value = seen.classification;
-    student = seen.features, teacher = seen.teacher;
-  } else {
+  LossTerms forward(const StepInputs& inputs) override {
     const LogitPair seen = logits_of(student_, teacher_, inputs);
-    logits = seen.student, target = seen.teacher;
-    if (label_weight_ != 0) label = cross_entropy(logits, inputs.labels), label_value = label.value;
-    student = Var(seen.student_features), teacher = seen.teacher_features;
+    const Var distillation = kd_loss(options_.temperature, seen.student, seen.teacher).total;
+    const Var label = options_.label_weight == 0 ? Var() : cross_entropy(seen.student, inputs.labels);
+    return joined(weighted_sum({{options_.distill_weight, distillation}, {options_.label_weight, label}}),
+                  {distillation.value, label.value})
+        .with_features(Var(seen.student_features), seen.teacher_features);
   }
-  const Var distillation = kd_loss(temperature_, logits, target).total;
-  LossTerms terms = label.empty() ? joined(weighted_sum({{distill_weight_, distillation}}), {distillation.value})
-                                  : joined(weighted_sum({{distill_weight_, distillation}, {label_weight_, label}}),
-                                           {distillation.value, label_value});
-  terms.student = student.value;
-  terms.teacher = teacher;
-  return terms;
+  std::vector<std::string> term_names() const override {
+    if (options_.label_weight == 0) return {"total", "distillation"};
+    return {"total", "distillation", "label"};
+  }
+
+ private:
+  KdOptions options_;
+  Network &student_, &teacher_;
+};
+
+std::unique_ptr<Method> make_kd(const MethodOptions& values, const MethodParts& parts) {
+  const auto options = read<KdOptions>(values);
+  if (options.embedding.width == 0) return std::make_unique<KdMethod>(options, parts);
+  const LabeledOptions weights{.weight = options.distill_weight, .label_weight = options.label_weight};
+  return std::make_unique<EmbeddedRelation>(
+      "distillation", weights, options.embedding, parts,
+      [temperature = options.temperature](const EmbeddedPair::Output& seen) {
+        return kd_loss(temperature, widened(seen.logits), widened(Var(seen.teacher.logits)).value).total;
+      });
+}
+
+}  // namespace
+
+MethodInfo kd_method() {
+  return {.name = "kd",
+          .paper = "Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015",
+          .needs = {.teacher = true, .labels = true, .teacher_logits = true},
+          .options = rows_of<KdOptions>(),
+          .make = make_kd,
+          .views = teachers_view,
+          .loss_alone = [](DrawnInputs& in) -> LossCall {
+            return [s = in.student_logits(), t = in.teacher_logits()] { return kd_loss(4, s, t); };
+          }};
 }
 
 }  // namespace coss

@@ -1,33 +1,17 @@
 // Knowledge distillation (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015): the
 // student's softened class probabilities follow the teacher's, beside the labels.
 //
-// As RepDistiller has it: label_weight * cross-entropy + distill_weight * T^2 KL(softmax(t / T) ; softmax(s / T)), mean
-// over the batch. Nothing differs from that code. With method.embedding both networks get a linear embedding and a
-// classifier behind it, the teacher's trained beside the student, as EGA (BMVC 2022) compares itself with KD.
+// As in RepDistiller: label_weight * cross-entropy + distill_weight * T^2 KL(softmax(t / T) ; softmax(s / T)), mean
+// over the batch. Nothing differs from that code. With method.embedding both networks get a linear embedding, and the
+// teacher a classifier behind it that is trained beside the student, as EGA (BMVC 2022) compares itself with KD.
 #pragma once
-#include <memory>
-
-#include "losses/frame/embedded_pair.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // T^2 times the divergence, mean over rows: student, teacher logits (N,K) of one dtype.
 LossTerms kd_loss(float temperature, const Var& student, const Tensor& teacher);
 
-class KdMethod : public Method {
- public:
-  KdMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override {
-    if (embedded_) embedded_->prepare(device, compute, seed);
-  }
-  Params* companion() override { return embedded_ ? embedded_->companion() : nullptr; }
-
- private:
-  float label_weight_, distill_weight_, temperature_;
-  Network &student_, &teacher_;
-  std::unique_ptr<EmbeddedPair> embedded_;  // null: the teacher's own classifier
-};
+MethodInfo kd_method();
 
 }  // namespace coss

@@ -1,30 +1,19 @@
-// NCE with labels, as EGA (BMVC 2022, arXiv 2211.13264) compares itself with: images of one class pull together across
-// the networks, others push apart. p = softmax over the batch's teacher rows of cosine / temperature; mean over images
-// of mean_same(-log(p + 1e-10)) + mean_other(-log(1 - p + 1e-10)).
+// NCE with labels, as EGA (BMVC 2022, arXiv 2211.13264) compares itself with it: images of one class attract each other
+// across the networks, others repel each other. With p = softmax over the batch's teacher rows of cosine / temperature,
+// the loss is the mean over images of mean_same(-log(p + 1e-10)) + mean_other(-log(1 - p + 1e-10)).
 //
 // As in EGA's program each network has a view of its own (method.teacher_view) and an embedding, one linear layer each;
 // the teacher's learns beside the student by its own classifier and nothing else. Here the student's classifier stands
 // on its features, not on its embedding, so that the trained network is complete without it. The program divides 0 by 0
 // where a batch has one class only; here the mean over no images is 0.
 #pragma once
-#include "losses/frame/embedded_pair.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // The loss alone: student, teacher (N,D) of one accumulator dtype, of any length; labels (N) i32. values: {total}.
 LossTerms nce_loss(float temperature, const Var& student, const Tensor& teacher, const Tensor& labels);
 
-class NceMethod : public Method {
- public:
-  NceMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override;
-  void prepare(Device device, DType compute, uint64_t seed) override { networks_.prepare(device, compute, seed); }
-  Params* companion() override { return networks_.companion(); }
-
- private:
-  EmbeddedPair networks_;
-  float temperature_, weight_;
-};
+MethodInfo nce_method();
 
 }  // namespace coss

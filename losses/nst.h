@@ -1,23 +1,16 @@
 // NST (Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", arXiv 1707.01219) with
-// the polynomial kernel (x y)^2: the channels of a map, as vectors over its positions of unit length, are samples of
-// two distributions whose maximum mean discrepancy is the loss; mean over images, summed over stages. As in
-// RepDistiller (weight 50), which has all three terms of the discrepancy; no tensor of channels x channels x positions.
+// the polynomial kernel (x y)^2. The channels of a map, as vectors of unit length over its positions, are samples of a
+// distribution; the loss is the maximum mean discrepancy between the student's and the teacher's, averaged over images
+// and summed over stages. RepDistiller (weight 50) has all three terms of the discrepancy too. No tensor of channels x
+// channels x positions is made.
 #pragma once
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
 // The loss of one stage: student (N,H,W,C), teacher (N,H,W,D) of one compute dtype. values: {total}.
 LossTerms nst_loss(const Var& student, const Tensor& teacher);
 
-class NstMethod : public StagesMethod {
- public:
-  NstMethod(const MethodOptions& options, const MethodParts& parts) : StagesMethod("selectivity", options, parts) {}
-
- private:
-  Var distance_of(size_t, const Var& student, const Var& teacher) override {
-    return nst_loss(student, teacher.value).total;
-  }
-};
+MethodInfo nst_method();
 
 }  // namespace coss

@@ -1,12 +1,11 @@
 // RKD (Park et al., "Relational Knowledge Distillation", CVPR 2019): 25 * smooth L1 of the distances between images,
-// each network's over their mean, + 50 * smooth L1 of the angles at each image of each triple; means over N^2 and N^3.
-// As in RepDistiller, distances clamped at 1e-6. Here no tensor of N^3 exists: all comes from inner products of the
-// centered features. Rows that are equal but for rounding (a squared distance below 1e-6 of the squared lengths) count
-// as equal; they make no angle, and no gradient passes their distance, where the program has one of 1e12.
+// each network's divided by their mean, + 50 * smooth L1 of the angles at each image of each triple; means over N^2 and
+// N^3. As in RepDistiller, distances are at least 1e-6. Here no tensor of N^3 exists: everything comes from inner
+// products of the centered features. Rows that differ by no more than rounding (a squared distance below 1e-6 of the
+// squared lengths) count as equal. They make no angle, and no gradient passes their distance, where RepDistiller has
+// one of 1e12.
 #pragma once
-#include <memory>
-
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -14,17 +13,6 @@ namespace coss {
 // two unweighted.
 LossTerms rkd_loss(const RkdParams& params, const Var& student, const Tensor& teacher);
 
-class RkdMethod : public MapMethod {
- public:
-  RkdMethod(const MethodOptions& options, const MethodParts& parts);
-
- private:
-  Var distance(const Seen& seen) override;
-
-  RkdParams loss_;
-};
-
-// On features, or, with method.embedding, on embeddings (EmbeddedRelation).
-std::unique_ptr<Method> make_rkd(const MethodOptions& options, const MethodParts& parts);
+MethodInfo rkd_method();
 
 }  // namespace coss

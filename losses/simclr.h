@@ -1,13 +1,10 @@
 // SimCLR (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020): two views
 // of each image find each other among all views of the batch, without labels or teacher. NT-Xent: the mean over all 2N
-// views of the cross-entropy of softmax(cosine / temperature) over the other 2N - 1, for the partner.
+// views of the cross-entropy of softmax(cosine / temperature) over the other 2N - 1 views, for the partner.
 //
 // As in the authors' program both views are one batch of the network, so that batch norm sees them together, and the
-// projection head (not in the paper's figure) has a batch norm between its layers.
+// projection head has a batch norm between its layers, which the paper's figure does not show.
 #pragma once
-#include <memory>
-
-#include "losses/frame/heads.h"
 #include "losses/method.h"
 
 namespace coss {
@@ -16,16 +13,6 @@ namespace coss {
 // {total}.
 LossTerms nt_xent_loss(float temperature, const Var& rows);
 
-class SimclrMethod : public Method {
- public:
-  SimclrMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-
- private:
-  Network& student_;
-  std::unique_ptr<ProjectionHead> head_;
-  float temperature_;
-};
+MethodInfo simclr_method();
 
 }  // namespace coss

@@ -1,21 +1,12 @@
-// SLD, soft-label distillation: knowledge distillation (losses/kd.h) with no labels at all, as the CoSS paper (ECCV
-// 2024) and its precursor's code compare with it: T^2 KL of the softened class probabilities, weight 1, T = 4.
+// SLD, soft-label distillation: knowledge distillation (losses/kd.h) without labels, as the CoSS paper (ECCV 2024) and
+// the code before it compare with it: T^2 KL of the softened class probabilities, weight 1, T = 4.
 //
-// Both networks need a classifier of the same classes; a teacher without one has no soft labels to give.
+// Both networks need a classifier of the same classes.
 #pragma once
 #include "losses/method.h"
 
 namespace coss {
 
-class SldMethod : public Method {
- public:
-  SldMethod(const MethodOptions& options, const MethodParts& parts);
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-
- private:
-  float temperature_;
-  Network &student_, &teacher_;
-};
+MethodInfo sld_method();
 
 }  // namespace coss

@@ -4,14 +4,6 @@
 
 namespace coss {
 
-class SupervisedMethod : public Method {
- public:
-  SupervisedMethod(const MethodOptions&, const MethodParts& parts) : student_(parts.student) {}
-  LossTerms forward(const StepInputs& inputs) override;
-  std::vector<std::string> term_names() const override { return {"total"}; }
-
- private:
-  Network& student_;
-};
+MethodInfo supervised_method();
 
 }  // namespace coss

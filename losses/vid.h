@@ -1,16 +1,13 @@
 // VID (Ahn et al., "Variational Information Distillation for Knowledge Transfer", CVPR 2019): at each stage the student
-// guesses the teacher's map, with a variance for each channel that is learned with it: a bound of the information that
-// both share. Mean over all elements of ((guess - teacher)^2 / v + log v) / 2, v = log(1 + exp(spread)) + 1e-5, summed
-// over stages.
+// guesses the teacher's map, and a variance for each channel is learned with the guess. The loss bounds the information
+// that both networks share: mean over all elements of ((guess - teacher)^2 / v + log v) / 2, v = log(1 + exp(spread)) +
+// 1e-5, summed over stages.
 //
-// As in RepDistiller (weight 1): the guess is made by three 1x1 convolutions without bias, with ReLU between them and
-// as many channels as the teacher's map; all variances begin at 5. The paper's own figures have a 1/2 log 2 pi in the
-// loss, which changes no gradient.
+// As in RepDistiller (weight 1), three 1x1 convolutions without bias make the guess, with ReLU between them and as many
+// channels as the teacher's map; all variances begin at 5. The loss in the paper also has 1/2 log 2 pi, which changes
+// no gradient.
 #pragma once
-#include <memory>
-
-#include "layers/linear.h"
-#include "losses/frame/map_method.h"
+#include "losses/method.h"
 
 namespace coss {
 
@@ -18,19 +15,6 @@ namespace coss {
 // {total}.
 LossTerms vid_loss(const Var& guess, const Var& spread, const Tensor& teacher);
 
-class VidMethod : public StagesMethod {
- public:
-  VidMethod(const MethodOptions& options, const MethodParts& parts);
-
- private:
-  struct Stage {
-    Linear first, second, third;  // 1x1 convolutions
-    Var spread;
-    Stage(const Scope& scope, int64_t in, int64_t out);
-  };
-  Var distance_of(size_t pair, const Var& student, const Var& teacher) override;
-
-  std::vector<std::unique_ptr<Stage>> stages_;
-};
+MethodInfo vid_method();
 
 }  // namespace coss

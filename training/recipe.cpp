@@ -134,7 +134,8 @@ std::vector<Key> keys(Config& c) {
   std::vector<Key> options;
   for (const MethodOption& option : find_method(c.method.name).options)
     options.push_back({std::string("method.") + option.name,
-                       &c.method.values.try_emplace(option.name, option.value).first->second, option.help, &option});
+                       &c.method.values.try_emplace(option.name, option.value).first->second, option.help.c_str(),
+                       &option});
   table.insert(name + 1, options.begin(), options.end());
   return table;
 }

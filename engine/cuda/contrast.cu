@@ -308,8 +308,7 @@ __global__ void __launch_bounds__(kThreads) push_rows(const float* rows, const i
 __global__ void push_cursor(int64_t* cursor, int64_t count) { *cursor += count; }
 
 Side side_of(const Tensor& rows, const Tensor& own, const Tensor& queue, float temperature) {
-  COSS_CHECK(temperature > 0, "a softmax needs a positive temperature");
-  COSS_ASSERT(queue.shape()[1] == rows.shape()[1] && (own.empty() || own.shape() == rows.shape()));
+  COSS_ASSERT(temperature > 0 && queue.shape()[1] == rows.shape()[1] && (own.empty() || own.shape() == rows.shape()));
   return {rows.data<float>(), own.empty() ? nullptr : own.data<float>(), queue.data<float>(), rows.shape()[1],
           1 / temperature};
 }

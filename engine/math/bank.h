@@ -14,7 +14,7 @@ class NegativeDraw {
   // The images of the row's class are at [begin, end) in the order of all `images` by class.
   COSS_HOST_DEVICE NegativeDraw(uint64_t seed, int64_t step, int64_t row, int32_t begin, int32_t end, int32_t images)
       : begin_(uint32_t(begin)), own_(uint32_t(end - begin)), count_(uint32_t(images) - own_) {
-    const uint64_t key = seed ^ (uint64_t(RandomUse::draw) + 1) * 0x9E3779B97F4A7C15ull;
+    const uint64_t key = random_key(seed, RandomUse::draw);
     keys_ = philox(key, uint64_t(row), uint64_t(step) << 1);
     positive_ = philox(key, uint64_t(row), uint64_t(step) << 1 | 1).word[0];
     uint32_t bits = 1;

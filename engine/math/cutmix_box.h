@@ -10,7 +10,7 @@ struct CutmixBox {
   int64_t top = 0, bottom = 0, left = 0, right = 0;  // [top, bottom) x [left, right)
 
   COSS_HOST_DEVICE CutmixBox(const CutmixParams& p, int64_t step, int64_t height, int64_t width) {
-    Draws draws{p.seed ^ (uint64_t(RandomUse::other) + 1) * 0x9E3779B97F4A7C15ull, uint64_t(step), 0};
+    Draws draws{random_key(p.seed, RandomUse::other), uint64_t(step), 0};
     const double a = draws.gamma(double(p.alpha)), b = draws.gamma(double(p.alpha));
     const double side = std::sqrt(a + b > 0 ? b / (a + b) : 0.5);  // b / (a + b) is 1 - Beta
     const PhiloxWords words = draws.next();

@@ -1,5 +1,5 @@
-// The frame of methods that compare the student's pooled features, behind CoSS's head, with the teacher's: one view,
-// the same for both, no labels.
+// The frame of methods that compare the student's pooled features, behind CoSS's head, with the teacher's. Both
+// networks see the same view; there are no labels.
 #pragma once
 #include <memory>
 
@@ -9,7 +9,7 @@ namespace coss {
 
 class FeatureMethod : public Method {
  public:
-  FeatureMethod(const MethodOptions& options, const MethodParts& parts);
+  FeatureMethod(const HeadOptions& head, const MethodParts& parts);
   LossTerms forward(const StepInputs& inputs) final;
 
  private:
@@ -20,10 +20,14 @@ class FeatureMethod : public Method {
   std::unique_ptr<ProjectionHead> head_;
 };
 
-// Softmax over feature dimensions has two temperatures; throws Error unless both are positive.
+// Temperatures of the softmax over feature dimensions.
 struct Temperatures {
   float student = 0.1f, teacher = 0.07f;
+
+  void list(OptionList& row) {
+    row.positive("student_temperature", student, "temperature of the softmax over the student's features");
+    row.positive("teacher_temperature", teacher, "temperature of the softmax over the teacher's features");
+  }
 };
-Temperatures temperatures_of(const MethodOptions& options);
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// For the authors of losses: kernels that give value and gradient in one call become operations on the tape.
+// Kernels that give value and gradient in one call become operations on the tape; sums and lists of losses.
 #pragma once
 #include <initializer_list>
 #include <vector>
@@ -34,10 +34,14 @@ LossTerms fused_loss(const Var& a, const Var& b, int64_t terms, const Call& call
   return {total, values};
 }
 
-// A total made of several losses, with their values behind it; each of `parts` has one element.
+// A total of several losses, followed by their values. Each of `parts` has one element; empty ones are left out.
 LossTerms joined(const Var& total, std::initializer_list<Tensor> parts);
-// Weighted sum of losses of one element each.
+// Weighted sum of losses of one element each; empty ones are left out.
 Var weighted_sum(std::initializer_list<std::pair<float, Var>> losses);
+
+// Mean of the squared differences: student, teacher of one shape and compute dtype. values: {total}. `loss` names the
+// caller in the Error for shapes or dtypes that differ.
+LossTerms mse_loss(const char* loss, const Var& student, const Tensor& teacher);
 
 // Throws Error unless both have the same shape and dtype, naming the loss.
 void check_alike(const char* loss, const Tensor& student, const Tensor& teacher);

@@ -8,19 +8,26 @@ Tensor frozen_features(Network& teacher, const Tensor& images, std::vector<Var>*
   return teacher.features(Var(images), Mode::eval, {}, stages).value;
 }
 
-Tensor frozen_embedding(const MethodParts& parts, const Tensor& images) {
+FrozenTeacher::FrozenTeacher(const TeacherHeadOptions& options, const MethodParts& parts)
+    : width(options.wanted ? options.dim : parts.teacher->feature_width), teacher_(*parts.teacher) {
+  if (options.wanted) head_ = parts.teacher_head;
+}
+
+FrozenTeacher::Seen FrozenTeacher::operator()(const Tensor& images) const {
   const NoGrad guard;
-  return parts.teacher_head(Var(frozen_features(*parts.teacher, images))).value;
+  const Tensor features = frozen_features(teacher_, images);
+  const Tensor embedding = head_ ? head_(Var(features)).value : features;
+  COSS_CHECK(embedding.shape()[1] == width, "the teacher's head gives " + std::to_string(embedding.shape()[1]) +
+                                                " columns: set method.dim to that number");
+  return {features, embedding};
 }
 
 std::unique_ptr<ProjectionHead> mlp_head(const Scope& scope, int64_t layers, int64_t in, int64_t hidden, int64_t out) {
-  COSS_CHECK(layers >= 0, "a head cannot have fewer than 0 layers");
   if (layers == 0) {
     COSS_CHECK(in == out, "without a head the student's " + std::to_string(in) + " features must be as many as the " +
                               std::to_string(out) + " of the teacher: set method.head_layers=2");
     return nullptr;
   }
-  COSS_CHECK(layers == 1 || hidden > 0, "the hidden width of the student's head must be positive");
   ProjectionOptions options;
   for (int64_t i = 0; i < layers; ++i) {
     const bool last = i == layers - 1;
@@ -32,11 +39,10 @@ std::unique_ptr<ProjectionHead> mlp_head(const Scope& scope, int64_t layers, int
   return std::make_unique<ProjectionHead>(scope, options);
 }
 
-std::unique_ptr<ProjectionHead> coss_head(const MethodOptions& options, const MethodParts& parts) {
-  const int64_t layers = options.whole("head_layers"), in = parts.student.feature_width,
-                out = parts.teacher->feature_width;
-  if (in == out && layers <= 2) return nullptr;
-  return mlp_head(parts.scope / "head", layers, in, options.whole("head_hidden"), out);
+std::unique_ptr<ProjectionHead> coss_head(const HeadOptions& options, const MethodParts& parts) {
+  const int64_t in = parts.student.feature_width, out = parts.teacher->feature_width;
+  if (in == out && options.layers <= 2) return nullptr;
+  return mlp_head(parts.scope / "head", options.layers, in, options.hidden, out);
 }
 
 std::unique_ptr<ProjectionHead> simreg_head(const Scope& scope, int64_t in, int64_t out) {

@@ -1,4 +1,4 @@
-// What methods that compare logits share: the student's own classifier beside the teacher's.
+// What methods that compare logits share: one pass through both networks and their classifiers.
 #pragma once
 #include "losses/method.h"
 
@@ -10,7 +10,7 @@ struct LogitPair {
   Tensor student_features, teacher_features;  // for LossTerms
 };
 
-// Throws Error unless both networks have a classifier, of the same number of classes.
+// Throws Error unless both networks have a classifier and the same number of classes.
 void check_classifiers(const std::string& method, const MethodParts& parts);
 
 LogitPair logits_of(Network& student, Network& teacher, const StepInputs& inputs);

@@ -5,7 +5,6 @@ namespace coss {
 
 MomentumTwin::MomentumTwin(const MethodParts& parts, float momentum, const HeadMaker& head)
     : student_(parts.scope.params()), momentum_(momentum) {
-  COSS_CHECK(momentum >= 0 && momentum <= 1, "the momentum of an averaged network must be between 0 and 1");
   COSS_ASSERT(parts.twin);
   const Scope scope(params_);
   network_ = parts.twin(scope / "student");

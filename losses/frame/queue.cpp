@@ -7,7 +7,7 @@ namespace coss {
 
 namespace {
 
-// A stream of random numbers to each name: FNV-1a.
+// Each name has a stream of random numbers of its own (the hash FNV-1a).
 uint64_t stream_of(const std::string& name) {
   uint64_t hash = 14695981039346656037ull;
   for (const char c : name) hash = (hash ^ uint64_t(static_cast<unsigned char>(c))) * 1099511628211ull;

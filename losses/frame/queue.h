@@ -1,4 +1,4 @@
-// Queue: the last so many embeddings, which contrastive methods compare with; and the comparison as one operation.
+// Queue: the newest embeddings, with which contrastive methods compare; and the comparison as one operation.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,10 +7,10 @@
 
 namespace coss {
 
-// Rows of unit length, first in, first out; random ones at first.
+// `size` rows of unit length, random at first. New rows replace the oldest.
 class Queue {
  public:
-  // `name` tells the queues of a method apart, in files and by their first rows.
+  // `name` is the queue's in checkpoints; its first rows follow from it, so that two queues differ.
   Queue(std::string name, int64_t size, int64_t width);
   void prepare(Device device, DType compute, uint64_t seed);
   void push(const Tensor& rows);  // (N,width) of unit length, in the accumulator's dtype

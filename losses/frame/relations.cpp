@@ -43,26 +43,23 @@ void check_same_rows(const char* loss, const Tensor& student, const Tensor& teac
                  name_of(teacher.dtype()));
 }
 
-EmbeddedRelation::EmbeddedRelation(const char* term, const MethodOptions& options, const MethodParts& parts,
-                                   Relation relation)
-    : term_(term),
-      networks_(options, parts),
-      relation_(std::move(relation)),
-      weight_(options.real("weight")),
-      label_weight_(options.real("label_weight")) {
-  COSS_CHECK(weight_ >= 0 && label_weight_ > 0,
-             "embeddings learn from labels: with method.embedding method.label_weight must be above 0, and "
-             "method.weight not below");
+void check_labels_teach(float label_weight) {
+  COSS_CHECK(label_weight > 0,
+             "the teacher's embedding learns from labels alone: method.label_weight must be above 0 with it");
+}
+
+EmbeddedRelation::EmbeddedRelation(const char* term, const LabeledOptions& weights, const EmbeddingOptions& embedding,
+                                   const MethodParts& parts, Relation relation)
+    : term_(term), weights_(weights), networks_(embedding, parts), relation_(std::move(relation)) {
+  check_labels_teach(weights.label_weight);
 }
 
 LossTerms EmbeddedRelation::forward(const StepInputs& inputs) {
   const EmbeddedPair::Output seen = networks_(inputs);
   const Var relation = relation_(seen);
-  LossTerms terms =
-      joined(weighted_sum({{weight_, relation}, {label_weight_, seen.labels}}), {relation.value, seen.classification});
-  terms.student = seen.features.value;
-  terms.teacher = seen.teacher;
-  return terms;
+  return joined(weighted_sum({{weights_.weight, relation}, {weights_.label_weight, seen.labels}}),
+                {relation.value, seen.label.value})
+      .with_features(seen.features, seen.teacher.features);
 }
 
 }  // namespace coss

@@ -1,5 +1,5 @@
-// Numbers that change with the updates and by which losses are weighed, computed on the device from StepInputs::step:
-// what the host works out would stay in a recorded step as it was when it was recorded. All have one element.
+// Weights of losses that change from update to update, computed on the device from StepInputs::step. (A number from the
+// host would stay in a recorded step as it was at the recording.) All have one element.
 #pragma once
 #include "autograd/autograd.h"
 
@@ -9,7 +9,7 @@ namespace coss {
 Tensor while_below(const Tensor& step, double steps, DType dtype);
 // min(1, first + step / steps)
 Tensor ramp(const Tensor& step, double first, double steps, DType dtype);
-// (1 + cos(pi * step / steps)) / 2: from 1 to 0 in `steps` updates, to about 1e-7.
+// (1 + cos(pi * step / steps)) / 2: from 1 to 0 in `steps` updates; the error is about 1e-7.
 Tensor half_cosine(const Tensor& step, double steps, DType dtype);
 // factor * x + offset
 Tensor straight(double factor, const Tensor& x, double offset);

@@ -7,14 +7,14 @@
 
 namespace coss {
 
-// What the stages of a network give for one image of this size, (1,H,W,C); found without arithmetic on another network
-// like it (MethodParts::twin, teacher_twin), since its own parameters have no memory yet.
+// Shapes of what the stages of a network give for one image of this size, (1,H,W,C). `twin` makes another network like
+// it (MethodParts::twin, teacher_twin) for the dry device, since the network's own parameters have no memory yet.
 std::vector<Shape> stage_shapes(const std::function<std::unique_ptr<Network>(const Scope&)>& twin, int64_t image_size);
 
-// Of two maps of these shapes: are both maps, and one as large as the other or a whole multiple of it on both sides?
+// Whether both shapes are maps, and one is as large as the other or a whole multiple of it in height and width.
 bool sizes_fit(const Shape& student, const Shape& teacher);
-// Stages that belong together, counted from the last one of both networks, in rising order; those whose sizes do not
-// fit are left out. Throws Error, naming all sizes, when none is left.
+// Pairs of stages that belong together: the last ones of both networks, the last but one, and so on, in rising order.
+// Pairs whose sizes do not fit are left out. Throws Error, naming all sizes, when none is left.
 std::vector<std::pair<size_t, size_t>> matching_stages(const char* method, const std::vector<Shape>& student,
                                                        const std::vector<Shape>& teacher);
 

@@ -1,5 +1,4 @@
-// CRD, BINGO and BYOL as methods: gradients by differences, what their state holds, and what changes from epoch to
-// epoch.
+// CRD, BINGO and BYOL as methods: gradients by differences, their state, and what changes from epoch to epoch.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,7 +12,7 @@ namespace {
 
 constexpr int64_t kStepsPerEpoch = 5;
 
-// Three classes, and an end after ten updates.
+// Toys with three classes and a run of ten updates.
 ToyOptions on(Device device, DType dtype) {
   return {.classes = 3,
           .device = device,
@@ -63,7 +62,7 @@ TEST(BankMethods, BanksTakeTheEmbeddingsOfTheBatchAlone) {
     EXPECT_EQ(after[i] != before[i], std::count(mine.begin(), mine.end(), double(i / kToyDim)) > 0);
 }
 
-// w_1 is 0 at first: what an image's neighbor is does not change the first two terms' sum but through the mixture.
+// w_1 is 0 at first: then an image's neighbor changes the total through the mixture alone.
 TEST(BankMethods, BagsBeginAfterTheirEpochs) {
   Toys toys = toys_of("bingo", {{"intra_epochs", 2}});
   toys.keep();
@@ -84,7 +83,7 @@ TEST(BankMethods, TheTargetOfByolFollowsAndThenStands) {
   const auto first = [&] { return toys.method->state()[0].tensor.to_doubles(); };
   const std::vector<double> before = first();
   kernels(Device::reference).fill(context(Device::reference), 0.25, toys.student_params.weights().value);
-  toys.set_step(10);  // behind the last of 10: momentum 1
+  toys.set_step(10);  // after the last of 10 updates the momentum is 1
   toys.terms();
   toys.method->after_update();
   EXPECT_LT(normalized_error(first(), before), 1e-12);

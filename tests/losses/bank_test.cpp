@@ -1,4 +1,4 @@
-// CRD, BINGO and BYOL: the losses against PyTorch's, their gradients in double, and what their methods promise.
+// CRD, BINGO and BYOL: the losses against PyTorch's, their gradients in double, and properties of their methods.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -97,7 +97,7 @@ TEST(Crd, GradientInDouble) {
   }
 }
 
-// A row that is its partner, and opposite to all others: nothing is left but what mu leaves of 1.
+// A row that equals its partner and is opposite to all others has the least loss: what mu leaves.
 TEST(Crd, MinimumWhereThePartnerAloneIsNear) {
   CrdCase of("minimum", 1, 4, 10, 2, 0.07f, 1);
   std::vector<double> bank(40, 0), row(4, 0);

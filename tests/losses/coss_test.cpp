@@ -1,4 +1,4 @@
-// CoSS: what the paper's formula promises of the loss and its gradient.
+// CoSS: properties of the loss and its gradient that follow from the paper's formula.
 #include "losses/coss.h"
 
 #include <gtest/gtest.h>

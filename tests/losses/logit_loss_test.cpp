@@ -1,5 +1,5 @@
 // KD, SLD, DKD and the losses that take features for logits (dino, dinoss, dist): gradients in double, PyTorch's values
-// from tests/goldens/logit_loss.safetensors, and what the formulas promise.
+// from tests/goldens/logit_loss.safetensors, and properties that follow from the formulas.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -23,8 +23,8 @@ struct Case {
   const char* name;
   Loss loss;
   double scale;   // of the goldens' inputs
-  double equal;   // the student is at its best at this multiple of the teacher
-  bool absolute;  // and its loss is 0 there, whoever the teacher is
+  double equal;   // the loss is least where the student is this multiple of the teacher
+  bool absolute;  // and it is 0 there, for every teacher
 };
 
 const std::vector<Case>& cases() {
@@ -96,7 +96,7 @@ TEST(LogitLoss, Goldens) {
   }
 }
 
-// Where the student's softened probabilities are the teacher's.
+// The loss is least where the student's softened probabilities equal the teacher's.
 TEST(LogitLoss, Minimum) {
   for (const Case& test : cases()) {
     SCOPED_TRACE(test.name);
@@ -116,7 +116,7 @@ TEST(LogitLoss, Minimum) {
   }
 }
 
-// A softmax does not see a number that is added to its row; dinoss has softmaxes of columns too.
+// A number that is added to a row does not change its softmax; dinoss has softmaxes of columns too.
 TEST(LogitLoss, RowsMayBeShifted) {
   for (const Case& test : cases()) {
     if (std::string(test.name) == "dinoss") continue;

@@ -1,5 +1,5 @@
-// KD, SLD, DKD, dino, dinoss and dist as methods: their totals are what their terms say, DKD warms up, and networks
-// without fitting classifiers are refused.
+// KD, SLD, DKD, dino, dinoss and dist as methods: totals are the sums of their weighted terms, DKD warms up, and
+// networks whose classifiers do not fit are refused.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -39,7 +39,7 @@ TEST(LogitMethods, SldIsKdWithoutLabels) {
   EXPECT_EQ(sld.terms()[0], kd.terms()[0]);
 }
 
-// 10 updates an epoch, 4 epochs: half an epoch's share before the first, all of it from 3.5 epochs on.
+// 10 updates an epoch, 4 epochs: the weight begins at half an epoch's share and is 1 from 3.5 epochs on.
 TEST(LogitMethods, DkdWarmsUp) {
   for (const Device device : {Device::reference, Device::cpu}) {
     Toys toys(options_of("dkd", {{"warmup_epochs", 4}}),

@@ -6,7 +6,8 @@
 
 #include "autograd/ops.h"
 #include "losses/at.h"
-#include "losses/fitnet.h"
+#include "losses/frame/fused.h"
+#include "losses/frame/stages.h"
 #include "losses/ft.h"
 #include "losses/nst.h"
 #include "losses/vid.h"
@@ -27,7 +28,7 @@ struct Case {
 
 const std::vector<Case>& cases() {
   static const std::vector<Case> list{
-      {"mse", mse_loss, false},
+      {"mse", [](const Var& s, const Tensor& t) { return mse_loss("mse", s, t); }, false},
       {"at", at_loss, true},
       {"nst", nst_loss, true},
       {"ft_map", [](const Var& s, const Tensor& t) { return ft_loss(false, s, t); }, true},
@@ -111,7 +112,7 @@ TEST(MapLosses, LeastAtEquality) {
   }
 }
 
-// With the guess right, the spread gives its least loss, log(v) / 2, for the least variance.
+// Where the guess is right the loss is log(v) / 2, which is least for the least variance.
 TEST(MapLosses, VidOfTheRightGuess) {
   const Tensor teacher = drawn({3, 2, 3, 5}, 2), spread = drawn({5}, 3);
   double expected = 0;
@@ -119,7 +120,7 @@ TEST(MapLosses, VidOfTheRightGuess) {
   EXPECT_NEAR(vid_loss(Var(teacher), Var(spread), teacher).total.value.item(), expected, 1e-9);
 }
 
-// Lengths do not matter to AT and FT, those of single channels not to NST.
+// AT and FT do not depend on the length of a map, NST not on that of a single channel.
 TEST(MapLosses, ScaleInvariance) {
   const Tensor student = drawn({3, 2, 3, 5}, 1), teacher = drawn({3, 2, 3, 5}, 2);
   for (const Case& c : cases()) {

@@ -1,4 +1,4 @@
-// Methods over feature maps, where the registry's tests do not reach: sizes that differ, phases, options.
+// Methods over feature maps: what the tests of the registry do not cover (sizes that differ, phases, options).
 #include <gtest/gtest.h>
 
 #include "tests/losses/toys.h"
@@ -58,7 +58,7 @@ TEST(MapMethods, NoLabelsWhereTheirWeightIsZero) {
   }
 }
 
-// First the paraphraser learns, and nothing else; then the student, and not the paraphraser.
+// First the paraphraser learns alone, then the student alone.
 TEST(MapMethods, FtHasTwoPhases) {
   Toys trial = trial_of("ft", {{"teacher_epochs", 2}});
   Params& paraphraser = *trial.method->companion();

@@ -1,9 +1,10 @@
-// Every method of the registry: its gradient is that of its loss, in double, and its terms have names.
+// Every method of the registry: its gradient is the derivative of its loss, in double, and its terms have names.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "losses/frame/drawn.h"
 #include "tests/losses/toys.h"
 #include "tests/support/support.h"
 
@@ -85,6 +86,24 @@ TEST_P(Registry, OneClassGivesADefinedResult) {
     toys.inputs.indices = Tensor::from(std::vector<int32_t>{0, 4, 8, 0, 4, 8}, {6}, device);
     toys.inputs.labels = Tensor::from(std::vector<int32_t>(6, 0), {6}, device);
     expect_defined(toys);
+  }
+}
+
+TEST_P(Registry, LossAloneIsDefinedOnDrawnInputs) {
+  if (!GetParam()->loss_alone) return;
+  DrawnSizes sizes;
+  sizes.width = 12, sizes.classes = 7, sizes.map = 3, sizes.channels = 6;
+  sizes.queue = 33, sizes.queue_width = 8, sizes.negatives = 9, sizes.bank = 40;
+  for (const Device device : devices_under_test()) {
+    DrawnInputs inputs(sizes, device, 5);
+    const LossCall loss = GetParam()->loss_alone(inputs);
+    for (int call = 0; call < 2; ++call) {
+      Tape tape;
+      const LossTerms terms = loss();
+      EXPECT_TRUE(all_finite(terms.values));
+      tape.backward(terms.total);
+      inputs.forget_gradients();
+    }
   }
 }
 

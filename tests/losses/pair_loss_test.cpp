@@ -1,4 +1,4 @@
-// NCE, CC, SMD and NT-Xent: their goldens, and what their formulas promise of value and gradient.
+// NCE, CC, SMD and NT-Xent: their goldens, and properties of value and gradient that follow from their formulas.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -119,7 +119,7 @@ TEST(PairLoss, CosinesDoNotSeeLengths) {
 TEST(PairLoss, Minima) {
   const Tensor teacher = drawn({6, 8}, 2), labels = labels_of({0, 1, 0, 2, 1, 0});
   EXPECT_EQ(result_of("cc", teacher, teacher, labels).value, 0);
-  // Where the student is its teacher, no pair is on the wrong side: weights of 0, but for roots of rounding.
+  // Where the student equals its teacher no pair is on the wrong side: all weights are 0 except for rounding.
   const Result smd = result_of("smd", teacher, teacher, labels);
   EXPECT_NEAR(smd.value, std::log(2.0), 1e-4);
   for (double g : smd.dstudent) EXPECT_NEAR(g, 0, 1e-4);
@@ -147,7 +147,7 @@ TEST(PairLoss, TheCosineTermHasItsWeight) {
   }
 }
 
-// One row, one class, rows that are equal, rows of zeros: something finite.
+// One row, one class, equal rows, rows of zeros: the results are finite.
 TEST(PairLoss, DegenerateBatches) {
   std::vector<Device> devices = devices_under_test();
   devices.push_back(Device::reference);

@@ -1,4 +1,4 @@
-// The methods with queues: their losses against PyTorch, what the formulas promise, queues and averaged twins.
+// The methods with queues: their losses against PyTorch, properties of the formulas, queues and averaged twins.
 #include "losses/frame/queue.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +7,8 @@
 
 #include "autograd/ops.h"
 #include "losses/compress.h"
+#include "losses/frame/heads.h"
+#include "losses/frame/momentum.h"
 #include "losses/moco.h"
 #include "losses/seed.h"
 #include "tests/losses/toys.h"
@@ -42,7 +44,7 @@ const std::vector<Loss>& losses() {
   return list;
 }
 
-// Value and gradient of a loss, the gradient behind it.
+// The gradient of a loss, followed by its value.
 std::vector<double> outcome(const std::function<Var(const Var&)>& loss, const Tensor& student) {
   const Var x(student, std::make_shared<Grad>());
   Tape tape;
@@ -199,7 +201,7 @@ TEST(Momentum, TwinFollowsTheStudentAndItsHead) {
   EXPECT_EQ(twin(images, step).to_doubles(), of_student());
 }
 
-// Two steps of a method; with the state of after the first, the second repeats itself.
+// Two steps of a method. With the state after the first one restored, the second step gives the same again.
 void check_state(const char* name, double patches, Device device, DType dtype) {
   SCOPED_TRACE(std::string(name) + " " + name_of(device) + " " + name_of(dtype));
   MethodOptions options = options_of(name, {{"queue", 7}});

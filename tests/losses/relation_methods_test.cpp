@@ -1,4 +1,5 @@
-// EGA as a method: who learns when, and what it refuses; embeddings of PKT, RKD and IRG; IRG's ways between stages.
+// EGA as a method: who learns when, which options it refuses; embeddings of PKT, RKD and IRG; IRG's ways between
+// stages.
 #include <gtest/gtest.h>
 
 #include <algorithm>

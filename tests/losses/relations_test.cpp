@@ -1,4 +1,4 @@
-// SP, PKT, RKD, IRG and EGA: what their formulas promise, and values and gradients of PyTorch.
+// SP, PKT, RKD, IRG and EGA: properties of their formulas, and values and gradients of PyTorch.
 #include "losses/frame/relations.h"
 
 #include <gtest/gtest.h>
@@ -96,7 +96,7 @@ TEST(Relations, AsPyTorch) {
       }
 }
 
-// EGA's nodes are not at their least there: their correlations with each other are not the identity.
+// EGA's term of nodes is not least there: the nodes' correlations with each other are not the identity.
 TEST(Relations, LeastForEqualFeatures) {
   for (const Relation& of : relations()) {
     const Tensor teacher = drawn(6, 5, 2);

@@ -1,4 +1,4 @@
-// A toy network and all that a method needs around it: small enough for differences of every parameter.
+// A toy network and all that a method needs around it, small enough to test the derivative by every parameter.
 #pragma once
 #include <map>
 #include <memory>
@@ -13,7 +13,7 @@ namespace coss::test {
 
 struct ToyShape {
   int64_t width = 5, classes = 4;  // classes 0: no classifier
-  int64_t window = 1;              // the second stage is so many times smaller than the first
+  int64_t window = 1;              // the first stage's size over the second's
 };
 
 // Two stages, a linear layer per pixel each, the first of about half the channels; the mean of the second is the
@@ -30,7 +30,7 @@ class Toy : public Network {
   std::optional<Linear> classifier_;
 };
 
-// The method's defaults, but small where they are wide, then those that are given.
+// The method's defaults, with small widths, and then the given values.
 MethodOptions options_of(const std::string& method, const std::map<std::string, double>& changed = {});
 constexpr int64_t kToyDim = 5;  // what options_of sets for the width of a teacher's head
 
@@ -59,15 +59,15 @@ struct Toys {
   explicit Toys(const MethodOptions& method_options, const ToyOptions& options = {});
 
   void set_step(int64_t step);
-  // The terms of the next step, with which queues and banks move on.
+  // The terms of the next step. Queues and banks change with it.
   std::vector<double> terms();
   void keep();     // remembers the state of the method
   void restore();  // goes back to it
-  // These begin where the first of them did, and behind what the first batch sets: the same step again and again.
+  // Each of these runs the same step: the state is put back to what it was after the first batch.
   LossTerms forward();
   double total();
   void backward();
-  // The worst error among the gradients of the total by `params`, against differences.
+  // The greatest error of the gradient of the total by `params`, against differences.
   double error_of_gradient(Params& params);
   double error_of_gradient() { return error_of_gradient(student_params); }
 

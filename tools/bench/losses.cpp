@@ -11,7 +11,7 @@
 
 #include "engine/context.h"
 #include "engine/text.h"
-#include "tools/bench/loss_cases.h"
+#include "losses/frame/drawn.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -21,7 +21,7 @@ namespace {
 struct BenchLossesOptions {
   CommonOptions common;
   std::vector<std::string> methods;
-  LossSizes sizes;
+  DrawnSizes sizes;
   int64_t steps = 7;
 };
 
@@ -44,9 +44,9 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-Cost cost_of(const LossCase& one, const BenchLossesOptions& options, Device device) {
+Cost cost_of(const MethodInfo& method, const BenchLossesOptions& options, Device device) {
   Context& ctx = context(device);
-  const auto perform = [&](LossInputs& inputs, const LossCall& loss) {
+  const auto perform = [&](DrawnInputs& inputs, const LossCall& loss) {
     {
       Tape tape;
       tape.backward(loss().total);
@@ -58,15 +58,15 @@ Cost cost_of(const LossCase& one, const BenchLossesOptions& options, Device devi
   {
     PoolScope::Memory memory(device);
     const PoolScope scope(ctx, memory);
-    LossInputs few(options.sizes, device, std::min<int64_t>(options.common.batch, 16));
-    perform(few, one.make(few));
+    DrawnInputs few(options.sizes, device, std::min<int64_t>(options.common.batch, 16));
+    perform(few, method.loss_alone(few));
   }
   malloc_trim(0);
 
   PoolScope::Memory memory(device);
   const PoolScope scope(ctx, memory);
-  LossInputs inputs(options.sizes, device, options.common.batch);
-  const LossCall loss = one.make(inputs);
+  DrawnInputs inputs(options.sizes, device, options.common.batch);
+  const LossCall loss = method.loss_alone(inputs);
   kernels(device).synchronize(ctx);
   ctx.pool().trim();  // in this scope it is the pool of `memory`
   ctx.pool().reset_peak();
@@ -95,22 +95,23 @@ void run_bench_losses(const BenchLossesOptions& options) {
   apply(options.common);
   const Device device = options.common.place();
   std::vector<std::string> known;
-  for (const LossCase& one : loss_cases()) known.push_back(one.name);
+  for (const MethodInfo& method : methods())
+    if (method.loss_alone) known.push_back(method.name);
   for (const std::string& name : options.methods)
     COSS_CHECK(std::find(known.begin(), known.end(), name) != known.end(), unknown_name("loss", name, known));
   const std::set<std::string> wanted(options.methods.begin(), options.methods.end());
 
   nlohmann::ordered_json list = nlohmann::ordered_json::object();
   if (!options.common.json) fmt::print("{:<12} {:>10} {:>10} {:>10}\n", "loss", "ms", "MiB", "pool MiB");
-  for (const LossCase& one : loss_cases()) {
-    if (!wanted.empty() && !wanted.contains(one.name)) continue;
-    const Cost cost = cost_of(one, options, device);
-    list[one.name] = {{"seconds", cost.seconds},
-                      {"processor_seconds", cost.processor_seconds},
-                      {"peak_bytes", cost.peak_bytes},
-                      {"pool_bytes", cost.pool_bytes}};
+  for (const MethodInfo& method : methods()) {
+    if (!method.loss_alone || (!wanted.empty() && !wanted.contains(method.name))) continue;
+    const Cost cost = cost_of(method, options, device);
+    list[method.name] = {{"seconds", cost.seconds},
+                         {"processor_seconds", cost.processor_seconds},
+                         {"peak_bytes", cost.peak_bytes},
+                         {"pool_bytes", cost.pool_bytes}};
     if (!options.common.json)
-      fmt::print("{:<12} {:>10.3f} {:>10.1f} {:>10.1f}\n", one.name, 1e3 * cost.seconds,
+      fmt::print("{:<12} {:>10.3f} {:>10.1f} {:>10.1f}\n", method.name, 1e3 * cost.seconds,
                  double(cost.peak_bytes) / (1 << 20), double(cost.pool_bytes) / (1 << 20));
   }
   if (options.common.json)

@@ -1,6 +1,6 @@
-// The losses of the methods on random inputs, as `coss bench losses` and its tests call them.
+// Drawn inputs: random features, logits, maps and queues, on which `coss bench losses` runs the loss of a method alone
+// (MethodInfo::loss_alone). All are f32 except labels.
 #pragma once
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -8,25 +8,24 @@
 
 namespace coss {
 
-struct LossSizes {
-  int64_t width = 2048;                      // columns of features
-  int64_t classes = 1000;                    // columns of logits
+struct DrawnSizes {
+  int64_t width = 2048;                      // of features
+  int64_t classes = 1000;                    // of logits
   int64_t map = 7, channels = 512;           // of feature maps
   int64_t queue = 65536, queue_width = 128;  // rows of the queue; width of embeddings in queues and memory banks
   int64_t negatives = 16384, bank = 50000;   // of CRD
 };
 
-// Random inputs for the losses. All are f32, except labels.
-class LossInputs {
+class DrawnInputs {
  public:
-  LossInputs(const LossSizes& of, Device place, int64_t batch) : sizes(of), n(batch), device(place) {}
+  DrawnInputs(const DrawnSizes& of, Device place, int64_t batch) : sizes(of), n(batch), device(place) {}
 
-  Tensor constant(const Shape& shape);
+  Tensor constant(const Shape& shape);             // normally distributed
   Tensor directions(int64_t rows, int64_t width);  // of unit length
   Var variable(const Tensor& value);               // wants a gradient
-  Tensor labels() const;
-  // The inputs of most losses: (N, width).
-  Var student() { return variable(constant({n, sizes.width})); }
+  Tensor labels() const;                           // (N) i32: ten classes in turn
+  // Teachers' are constants, students' are variables.
+  Var student() { return variable(constant({n, sizes.width})); }  // features
   Tensor teacher() { return constant({n, sizes.width}); }
   Var student_embedding() { return variable(constant({n, sizes.queue_width})); }
   Tensor teacher_embedding() { return constant({n, sizes.queue_width}); }
@@ -38,7 +37,7 @@ class LossInputs {
 
   void forget_gradients();
 
-  const LossSizes sizes;
+  const DrawnSizes sizes;
   const int64_t n;
   const Device device;
 
@@ -47,13 +46,7 @@ class LossInputs {
   std::vector<std::shared_ptr<Grad>> places_;
 };
 
-using LossCall = std::function<LossTerms()>;
-
-struct LossCase {
-  const char* name;  // the method's
-  std::function<LossCall(LossInputs&)> make;
-};
-
-const std::vector<LossCase>& loss_cases();
+// So many images' labels: ten classes in turn.
+std::vector<int32_t> ten_classes(int64_t images);
 
 }  // namespace coss
