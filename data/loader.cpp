@@ -23,7 +23,7 @@ struct Slot {
 };
 
 struct Position {
-  int64_t epoch = 0, step = 0;
+  int64_t epoch = 0, number = 0;
 };
 
 // Memory of one worker: the regions of the views of one image, and the decoded pixels that the views share.
@@ -138,7 +138,7 @@ void Loader::State::work() {
 // Draws the indices of the next batch. False when it has no part to decode: at the end, or after an error. The caller
 // holds the lock.
 bool Loader::State::open_next_slot() {
-  if (position.step >= sampler.steps_per_epoch()) position = {position.epoch + 1, 0};
+  if (position.number >= sampler.batches_per_epoch()) position = {position.epoch + 1, 0};
   if (last_epoch >= 0 && position.epoch > last_epoch) {
     ended = true;
     batch_changed.notify_all();
@@ -150,9 +150,9 @@ bool Loader::State::open_next_slot() {
   slot.error = nullptr;
   Batch& batch = slot.batch;
   batch.epoch = position.epoch;
-  batch.step = position.step++;
+  batch.number = position.number++;
   try {
-    batch.indices = sampler.batch(batch.epoch, batch.step);
+    batch.indices = sampler.batch(batch.epoch, batch.number);
     const auto count = int64_t(batch.indices.size()), size = dataset.size();
     for (const int64_t index : batch.indices) {
       COSS_CHECK(index >= 0 && index < size, "the sampler asks for image " + std::to_string(index) + " of " +
@@ -217,7 +217,7 @@ void Loader::State::read_views(Batch& batch, size_t i, std::vector<uint8_t>* pix
   const int64_t index = batch.indices[i];
   // An image that repeats in an epoch gets other draws by its position in the epoch (a random stream has 24 bits for
   // it).
-  const int64_t place = sampler.repeats() ? batch.step * sampler.batch_size() + int64_t(i) : 0;
+  const int64_t place = sampler.repeats() ? batch.number * sampler.batch_size() + int64_t(i) : 0;
   const auto choose = [&](int32_t height, int32_t width) {
     Region all;
     for (size_t v = 0; v < views(); ++v) {
@@ -282,13 +282,13 @@ Loader::Loader(const Dataset& dataset, Sampler& sampler, LoaderOptions options) 
 
 Loader::~Loader() { stop(); }
 
-void Loader::start(int64_t epoch, int64_t step, int64_t last_epoch) {
+void Loader::start(int64_t epoch, int64_t number, int64_t last_epoch) {
   stop();
-  COSS_CHECK(state_->sampler.steps_per_epoch() > 0, "the data set is empty: there is no batch to load");
+  COSS_CHECK(state_->sampler.batches_per_epoch() > 0, "the data set is empty: there is no batch to load");
   State& s = *state_;
   s.stopping = s.ended = s.lent = false;
   s.opened = s.consumed = 0;
-  s.position = {epoch, step};
+  s.position = {epoch, number};
   s.last_epoch = last_epoch;
   s.slots.clear();
   s.slots.resize(size_t(s.options.ring));

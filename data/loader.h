@@ -25,9 +25,9 @@ struct View {
 
 // Host memory of one batch.
 struct Batch {
-  int64_t epoch = 0, step = 0;
-  std::vector<int64_t> indices;  // what the sampler asked for; in training a broken image is replaced by the next
-                                 // readable one, whose index is here
+  int64_t epoch = 0, number = 0;  // which batch of which epoch, both from 0
+  std::vector<int64_t> indices;   // what the sampler asked for; in training a broken image is replaced by the next
+                                  // readable one, whose index is here
   std::vector<int32_t> labels;
   std::vector<uint8_t> valid;  // 0: broken; its pixels are black (only without replacement)
   std::vector<View> views;     // as LoaderOptions::views, all of the same images
@@ -57,7 +57,7 @@ class Loader {
 
   // Starts (or restarts) at a position. Later epochs follow, until stop() or, if last_epoch >= 0, the end of that
   // epoch.
-  void start(int64_t epoch, int64_t step, int64_t last_epoch = -1);
+  void start(int64_t epoch, int64_t number, int64_t last_epoch = -1);
   // The next batch, valid until the call after it; null at the end. Throws what a worker threw.
   const Batch* next();
   void stop();

@@ -1,4 +1,4 @@
-// The order of the images comes from Philox keys, so the batch of any step can be computed without those before it.
+// The order of the images comes from Philox keys, so each batch can be computed without those before it.
 #include "data/sampler.h"
 
 #include <algorithm>
@@ -13,7 +13,9 @@ namespace coss {
 
 namespace {
 
-void check_step(int64_t epoch, int64_t step, int64_t steps) { COSS_ASSERT(epoch >= 0 && step >= 0 && step < steps); }
+void check_place(int64_t epoch, int64_t number, int64_t batches) {
+  COSS_ASSERT(epoch >= 0 && number >= 0 && number < batches);
+}
 
 }  // namespace
 
@@ -21,10 +23,10 @@ SequentialSampler::SequentialSampler(int64_t size, int64_t batch) : size_(size),
   COSS_CHECK(batch > 0, "the batch size is " + std::to_string(batch) + ": give a positive one");
 }
 
-std::vector<int64_t> SequentialSampler::batch(int64_t epoch, int64_t step) {
-  check_step(epoch, step, steps_per_epoch());
-  std::vector<int64_t> indices(static_cast<size_t>(std::min(batch_, size_ - step * batch_)));
-  std::iota(indices.begin(), indices.end(), step * batch_);
+std::vector<int64_t> SequentialSampler::batch(int64_t epoch, int64_t number) {
+  check_place(epoch, number, batches_per_epoch());
+  std::vector<int64_t> indices(static_cast<size_t>(std::min(batch_, size_ - number * batch_)));
+  std::iota(indices.begin(), indices.end(), number * batch_);
   return indices;
 }
 
@@ -35,8 +37,8 @@ ShuffledSampler::ShuffledSampler(int64_t size, int64_t batch, uint64_t seed) : s
   COSS_CHECK(size <= int64_t(UINT32_MAX), "a data set of " + std::to_string(size) + " images is too large to shuffle");
 }
 
-std::vector<int64_t> ShuffledSampler::batch(int64_t epoch, int64_t step) {
-  check_step(epoch, step, steps_per_epoch());
+std::vector<int64_t> ShuffledSampler::batch(int64_t epoch, int64_t number) {
+  check_place(epoch, number, batches_per_epoch());
   if (epoch != epoch_) {
     order_.resize(size_t(size_));
     std::iota(order_.begin(), order_.end(), int64_t(0));
@@ -44,7 +46,7 @@ std::vector<int64_t> ShuffledSampler::batch(int64_t epoch, int64_t step) {
     for (size_t i = order_.size() - 1; i > 0; --i) std::swap(order_[i], order_[random.below(uint32_t(i + 1))]);
     epoch_ = epoch;
   }
-  return {order_.begin() + step * batch_, order_.begin() + (step + 1) * batch_};
+  return {order_.begin() + number * batch_, order_.begin() + (number + 1) * batch_};
 }
 
 NeighborSampler::NeighborSampler(std::vector<int32_t> neighbors, int64_t size, int64_t anchors, int64_t nearest,
@@ -71,8 +73,8 @@ NeighborSampler::NeighborSampler(std::vector<int32_t> neighbors, int64_t size, i
   }
 }
 
-std::vector<int64_t> NeighborSampler::batch(int64_t epoch, int64_t step) {
-  const std::vector<int64_t> anchors = anchors_.batch(epoch, step);
+std::vector<int64_t> NeighborSampler::batch(int64_t epoch, int64_t number) {
+  const std::vector<int64_t> anchors = anchors_.batch(epoch, number);
   std::set<int64_t> taken(anchors.begin(), anchors.end());
   std::vector<int64_t> indices;
   indices.reserve(size_t(batch_size()));

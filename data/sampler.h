@@ -1,5 +1,5 @@
-// Samplers choose the images of batch `step` of epoch `epoch`. They are pure functions of (seed, epoch, step), so a run
-// resumes anywhere without stored state. `step` counts batches here.
+// Samplers choose the images of batch `number` of epoch `epoch`. They are pure functions of (seed, epoch, number), so a
+// run resumes anywhere without stored state.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -10,20 +10,20 @@ namespace coss {
 class Sampler {
  public:
   virtual ~Sampler() = default;
-  virtual int64_t steps_per_epoch() const = 0;
+  virtual int64_t batches_per_epoch() const = 0;
   virtual int64_t batch_size() const = 0;  // images in a full batch
   // True when an image may come more than once in an epoch; each time it is then augmented anew.
   virtual bool repeats() const { return false; }
-  virtual std::vector<int64_t> batch(int64_t epoch, int64_t step) = 0;
+  virtual std::vector<int64_t> batch(int64_t epoch, int64_t number) = 0;
 };
 
 // 0, 1, 2 … in order; the last batch may be short. For evaluation, embedding and mining.
 class SequentialSampler : public Sampler {
  public:
   SequentialSampler(int64_t size, int64_t batch);
-  int64_t steps_per_epoch() const override { return (size_ + batch_ - 1) / batch_; }
+  int64_t batches_per_epoch() const override { return (size_ + batch_ - 1) / batch_; }
   int64_t batch_size() const override { return batch_; }
-  std::vector<int64_t> batch(int64_t epoch, int64_t step) override;
+  std::vector<int64_t> batch(int64_t epoch, int64_t number) override;
 
  private:
   int64_t size_, batch_;
@@ -33,9 +33,9 @@ class SequentialSampler : public Sampler {
 class ShuffledSampler : public Sampler {
  public:
   ShuffledSampler(int64_t size, int64_t batch, uint64_t seed);
-  int64_t steps_per_epoch() const override { return size_ / batch_; }
+  int64_t batches_per_epoch() const override { return size_ / batch_; }
   int64_t batch_size() const override { return batch_; }
-  std::vector<int64_t> batch(int64_t epoch, int64_t step) override;
+  std::vector<int64_t> batch(int64_t epoch, int64_t number) override;
 
  private:
   int64_t size_, batch_;
@@ -55,10 +55,10 @@ class NeighborSampler : public Sampler {
   // of range.
   NeighborSampler(std::vector<int32_t> neighbors, int64_t size, int64_t anchors, int64_t nearest, int64_t pool,
                   uint64_t seed, bool unique = false);
-  int64_t steps_per_epoch() const override { return anchors_.steps_per_epoch(); }
+  int64_t batches_per_epoch() const override { return anchors_.batches_per_epoch(); }
   int64_t batch_size() const override { return anchors_.batch_size() * (1 + nearest_); }
   bool repeats() const override { return true; }
-  std::vector<int64_t> batch(int64_t epoch, int64_t step) override;
+  std::vector<int64_t> batch(int64_t epoch, int64_t number) override;
 
  private:
   ShuffledSampler anchors_;

@@ -1,4 +1,4 @@
-// Loader -> augment_images (eval) -> network -> host.
+// Images go from the loader through augment_images (eval) and the network to the host.
 #include "evaluation/features.h"
 
 #include <fmt/format.h>

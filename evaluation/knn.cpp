@@ -1,4 +1,5 @@
-// Normalize both sides, top-k of every test row over all training rows, one vote per k.
+// Both sides are normalized; then every test row finds its top-k among all training rows, and there is one vote for
+// each k.
 #include "evaluation/knn.h"
 
 #include <algorithm>
@@ -48,7 +49,7 @@ std::map<int64_t, double> knn_accuracy(const Features& train, const Features& te
     const std::vector<float> votes = scores.to_vector<float>();
     int64_t correct = 0;
     for (int64_t i = 0; i < test.rows; ++i) {
-      // Features that are NaN have no neighbors: where nobody voted, no class is right.
+      // A row of NaN has no neighbors. Where nobody voted, no class is right.
       const float* row = votes.data() + i * vote.classes;
       const int32_t label = test.labels[size_t(i)];
       correct += row[label] > 0 && rank_of_label(row, vote.classes, label) == 0;

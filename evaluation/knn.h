@@ -15,7 +15,7 @@ struct KnnOptions {
   Device device = Device::cpu;
 };
 
-// Top-1 accuracy in percent for each k. Rows without a label (negative) are an Error.
+// Returns the top-1 accuracy in percent for each k. Throws Error on rows without a label (negative).
 std::map<int64_t, double> knn_accuracy(const Features& train, const Features& test, const KnnOptions& options);
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// Two-loop recursion, Armijo backtracking, and pairs kept only while they carry positive curvature.
+// Two-loop recursion with Armijo backtracking. A pair is kept only if its curvature is positive.
 #include "evaluation/lbfgs.h"
 
 #include <cmath>
@@ -21,7 +21,7 @@ struct Pair {
   double rho;   // 1 / (s . y)
 };
 
-// -H * gradient, H from the pairs.
+// Returns -H * gradient, where H is the inverse Hessian that the pairs describe.
 Vector direction(const Vector& gradient, const std::deque<Pair>& pairs) {
   Vector q = gradient;
   std::vector<double> alpha(pairs.size());

@@ -15,7 +15,7 @@
 namespace coss {
 namespace {
 
-// A subset of rows on the device.
+// Some rows of the features, on the device.
 struct LabeledRows {
   Tensor features, labels;  // (N,D) f32, (N) i32
   int64_t count() const { return labels.numel(); }
@@ -39,7 +39,7 @@ std::vector<int64_t> all_rows(const Features& features) {
   return rows;
 }
 
-// weight (K,D) and bias (K) as one flat tensor, with its gradient.
+// A linear classifier: weight (K,D) and bias (K) in one flat tensor, and their gradient in another.
 class LinearClassifier {
  public:
   LinearClassifier(int64_t classes, int64_t width, Device device)
@@ -65,7 +65,7 @@ class LinearClassifier {
     kernels(device_).matmul(context(device_), {.transpose_b = true}, features, weight_, bias_, out);
     return out;
   }
-  // Mean cross-entropy; its gradient is added to gradient().
+  // Returns the mean cross-entropy and adds its gradient to gradient().
   Tensor& loss(const LabeledRows& rows) {
     const Tensor z = logits(rows.features);
     Tensor dz(z.shape(), DType::f32, device_);
@@ -117,8 +117,8 @@ LinearProbeResult by_sgd(const Features& train, const Features& test, int64_t cl
     values[kLearningRate] = rate;
     values[kGradScale] = 1;
     const Tensor scalars = Tensor::from(values, {kScalarCount}, options.device);
-    for (int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
-      classifier.loss(gather(train, sampler.batch(epoch, step), options.device));
+    for (int64_t number = 0; number < sampler.batches_per_epoch(); ++number) {
+      classifier.loss(gather(train, sampler.batch(epoch, number), options.device));
       k.sgd_step(ctx, {.momentum = 0.9f, .weight_decay = 0, .nesterov = false}, scalars, classifier.gradient(),
                  momentum, classifier.parameters(), none);
     }
@@ -126,7 +126,7 @@ LinearProbeResult by_sgd(const Features& train, const Features& test, int64_t cl
   return score(classifier, gather(test, all_rows(test), options.device));
 }
 
-// Fits `classifier` to rows with penalty / 2 * |weight|^2 added to the mean cross-entropy; starts where it stands.
+// Minimizes the mean cross-entropy of the rows plus penalty / 2 * |weight|^2, from the classifier's current values.
 void fit(LinearClassifier& classifier, const LabeledRows& rows, double penalty, Device device) {
   const int64_t weights = classifier.weight().numel();
   std::vector<double> x = classifier.parameters().to_doubles();
@@ -160,8 +160,9 @@ LinearProbeResult by_lbfgs(const Features& train, const Features& test, int64_t 
   const LabeledRows fitting = gather(train, {order.begin() + int64_t(held_out), order.end()}, options.device);
   COSS_CHECK(fitting.count() > 0, "linear probe: too few training images");
 
-  // From the strongest penalty to the weakest, each fit starting at the last one's result. The published grid is of
-  // C = 1 / (sum penalty), so that per image it is divided by the number of images.
+  // The penalties are tried from the strongest to the weakest; each fit starts at the result of the last one. The
+  // published grid is one of C = 1 / (penalty on the sum over images), so a penalty per image is divided by their
+  // number.
   double best_penalty = 0, best = -1;
   LinearClassifier sweep(classes, train.width, options.device);
   for (int i = options.penalties - 1; i >= 0; --i) {

@@ -25,9 +25,11 @@ struct LinearProbeOptions {
 
 struct LinearProbeResult {
   double top1 = 0, top5 = 0;  // percent, test rows
-  double penalty = 0;         // lbfgs: the chosen one, on the sum of squared weights per training image
+  double penalty = 0;         // lbfgs: the penalty that was chosen, per training image
 };
 
+// Trains on `train` and grades on `test`. Throws Error on rows without labels, on too few images, and if the training
+// diverges.
 LinearProbeResult linear_probe(const Features& train, const Features& test, const LinearProbeOptions& options);
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// Blocks of queries against blocks of keys; the kernel keeps the running top-k of each query.
+// Blocks of queries meet blocks of keys. The kernel keeps the top-k that each query has found so far.
 #include "evaluation/neighbors.h"
 
 #include <fmt/format.h>
@@ -50,8 +50,8 @@ void mine_file(const std::string& features, const std::string& out, const Mining
   NpyWriter writer(out, FileDType::i32, {rows, options.k});
   Context& ctx = context(options.device);
   const Kernels& k = kernels(options.device);
-  // Half of the memory for queries with their results, half for keys (each is held twice while it is normalized). One
-  // block of keys that covers all rows is read once and kept.
+  // One half of the memory is for queries with their results, the other for keys (a key is held twice while it is
+  // normalized). If one block of keys covers all rows, it is read once and kept.
   const size_t memory = memory_for(options), key_bytes = 3 * size_t(width) * sizeof(float),
                query_bytes = key_bytes + size_t(options.k) * 16;
   COSS_CHECK(memory >= 2 * query_bytes, "mining: the memory limit does not hold two rows");
@@ -85,7 +85,7 @@ void mine_network(Network& network, const Dataset& dataset, DType dtype, const F
   struct PassingFile {
     std::string path;
     ~PassingFile() {
-      std::error_code ignored;  // it may never have come into being
+      std::error_code ignored;  // the file may never have been made
       std::filesystem::remove(path, ignored);
     }
   };

@@ -6,8 +6,8 @@
 
 namespace coss {
 
-// How many classes come before the label: greater, or equal with a lower index. A score that is NaN is before every
-// other, and a label whose own score is NaN comes last of all, so that no NaN makes an answer right.
+// How many classes come before the label, because their score is greater, or equal with a lower index. A score that is
+// NaN comes before every other, and a label whose own score is NaN comes last, so that no NaN makes an answer right.
 inline int64_t rank_of_label(const float* scores, int64_t classes, int32_t label) {
   if (std::isnan(scores[label])) return std::numeric_limits<int64_t>::max();
   int64_t rank = 0;

@@ -1,4 +1,5 @@
-// Ctrl-C and SIGTERM: the first asks for a checkpoint and an orderly end, the second ends at once.
+// Ctrl-C and SIGTERM. The first signal asks the program for a checkpoint and an orderly end; the second ends it at
+// once.
 #pragma once
 
 namespace coss {
@@ -12,11 +13,13 @@ class SignalScope {
   SignalScope& operator=(const SignalScope&) = delete;
 };
 
+// True after a signal.
 bool interrupted();
-// Thrown out of long work that keeps nothing when it is stopped half-way; what it had written is taken back.
+// Thrown out of long work that keeps nothing if it is stopped before its end; what it had written is removed.
 struct Interrupted {};
+// Throws Interrupted after a signal.
 void stop_if_interrupted();
-// 130 after SIGINT, 143 after SIGTERM, 0 otherwise.
+// The program's exit code: 130 after SIGINT, 143 after SIGTERM, else 0.
 int interrupt_exit_code();
 
 }  // namespace coss

@@ -19,6 +19,8 @@ class FileBytes {
 
   const std::string& path() const { return path_; }
   int64_t size() const { return size_; }
+  // For a library that reads the file itself. Its position is free: read() does not use it.
+  int descriptor() const { return descriptor_; }
   // Reads all of [offset, offset + bytes), which must lie inside the file.
   void read(int64_t offset, void* out, int64_t bytes) const;
   // Reads up to `bytes` bytes from the start.

@@ -3,6 +3,7 @@
 #include "formats/layouts.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -153,16 +154,13 @@ void list_unexpected(const TensorFile& file, LayoutMatch& match, const std::set<
   }
 }
 
-LayoutMatch collect(const TensorFile& file, const std::vector<WantedTensor>& wanted, const Place& place,
-                    NameRule rule) {
-  LayoutMatch match;
-  match.prefix = place.text;
-  match.rule = rule;
+// Fills the tensors, counts and lists of `match`; `named` are those of the file that have the wanted ones' names.
+void take(const TensorFile& file, const std::vector<WantedTensor>& wanted, const std::vector<const FileTensor*>& named,
+          LayoutMatch& match) {
   std::set<std::string> used;
-  const std::vector<WantedTensor> names = spelled(rule, wanted);
   for (size_t i = 0; i < wanted.size(); ++i) {
     const WantedTensor& want = wanted[i];
-    const FileTensor* tensor = names[i].name.empty() ? nullptr : file.find(place.text + names[i].name);
+    const FileTensor* tensor = named[i];
     const bool good = tensor && fits(want.shape, tensor->shape);
     match.tensors.push_back(good ? tensor : nullptr);
     match.required += !want.optional;
@@ -175,6 +173,17 @@ LayoutMatch collect(const TensorFile& file, const std::vector<WantedTensor>& wan
     }
   }
   list_unexpected(file, match, used);
+}
+
+LayoutMatch collect(const TensorFile& file, const std::vector<WantedTensor>& wanted, const Place& place,
+                    NameRule rule) {
+  std::vector<const FileTensor*> named;
+  for (const WantedTensor& want : spelled(rule, wanted))
+    named.push_back(want.name.empty() ? nullptr : file.find(place.text + want.name));
+  LayoutMatch match;
+  match.prefix = place.text;
+  match.rule = rule;
+  take(file, wanted, named, match);
   return match;
 }
 
@@ -307,6 +316,24 @@ LayoutMatch match_layout(const TensorFile& file, const std::vector<WantedTensor>
   if (named.complete() || from != "auto") return named;
   LayoutMatch ordered = match_order(file, wanted);
   return ordered.matched > 0 ? ordered : named;
+}
+
+LayoutMatch rematch(const TensorFile& file, const LayoutMatch& match, const std::vector<WantedTensor>& before,
+                    const std::vector<WantedTensor>& now) {
+  std::map<std::string, const FileTensor*> found;
+  for (size_t i = 0; i < before.size(); ++i) found[before[i].name] = match.tensors[i];
+  std::vector<const FileTensor*> named;
+  for (const WantedTensor& want : now) {
+    const auto at = found.find(want.name);
+    named.push_back(at == found.end() ? nullptr : at->second);
+  }
+  LayoutMatch again;
+  again.layout = match.layout;
+  again.by_order = match.by_order;
+  again.rule = match.rule;
+  again.prefix = match.prefix;
+  take(file, now, named, again);
+  return again;
 }
 
 std::vector<std::pair<std::string, const FileTensor*>> head_tensors(const TensorFile& file, const LayoutMatch& match) {

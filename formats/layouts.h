@@ -58,6 +58,11 @@ LayoutMatch match_order(const TensorFile& file, const std::vector<WantedTensor>&
 LayoutMatch match_layout(const TensorFile& file, const std::vector<WantedTensor>& wanted,
                          const std::string& from = "auto");
 
+// `match` was made for `before` and stands for `now`: the same tensors, but for some that are left out, that are new
+// (and so missing), or of another shape. For a network whose classifier is not the file's.
+LayoutMatch rematch(const TensorFile& file, const LayoutMatch& match, const std::vector<WantedTensor>& before,
+                    const std::vector<WantedTensor>& now);
+
 // The tensors of the layout's projection head, with their names below it ("0.weight").
 std::vector<std::pair<std::string, const FileTensor*>> head_tensors(const TensorFile& file, const LayoutMatch& match);
 

@@ -47,7 +47,7 @@ void gather(const FileTensor& tensor, const std::vector<uint8_t>& from, uint8_t*
 }
 
 TensorFileParts read_zip(std::shared_ptr<const FileBytes> file) {
-  auto archive = std::make_shared<const ZipArchive>(file->path());
+  auto archive = std::make_shared<const ZipArchive>(std::move(file));
   return looks_like_npz(*archive) ? read_npz(std::move(archive)) : read_torch_zip(std::move(archive));
 }
 

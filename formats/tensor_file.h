@@ -71,7 +71,8 @@ class TensorFile {
   std::unordered_map<std::string, size_t> index_;
 };
 
-// Recognizes the container by its bytes, not by its name; Error that says what the file is when it cannot be read.
+// Recognizes the container by its bytes, not by its name; Error that says what the file is when it cannot be read. The
+// file is opened once and stays open as long as the TensorFile.
 TensorFile open_tensor_file(const std::string& path);
 
 }  // namespace coss

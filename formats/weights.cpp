@@ -41,10 +41,6 @@ NamedTensor named_tensor(std::string name, FileDType dtype, std::vector<int64_t>
   return tensor;
 }
 
-}  // namespace
-
-namespace {
-
 // Returns false, and leaves `values` as they were, when the metadata has no such three numbers.
 bool read_channels(const TensorFile& file, const std::string& key, float (&values)[3]) {
   const auto found = file.metadata().find(key);
@@ -105,14 +101,10 @@ std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string
   return wanted;
 }
 
-WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
-                          const std::function<bool(const std::string&)>& optional, const std::string& from) {
-  const TensorFile file = open_tensor_file(path);
-  const std::vector<WantedTensor> wanted = wanted_tensors(params, scope, optional);
-  const LayoutMatch match = match_layout(file, wanted, from);
+WeightReport load_weights(const TensorFile& file, const LayoutMatch& match, Params& params, const std::string& scope) {
   const WeightReport report(file, match);
-  COSS_CHECK(match.complete(),
-             path + " does not fit the model: of " + std::to_string(wanted.size()) + " tensors, " + report.str());
+  COSS_CHECK(match.complete(), file.path() + " does not fit the model: of " + std::to_string(match.tensors.size()) +
+                                   " tensors, " + report.str());
   size_t at = 0;
   std::vector<Filling> fillings;
   for (const Params::Entry& entry : params.entries()) {

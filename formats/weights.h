@@ -30,12 +30,11 @@ std::string channels_text(const float (&values)[3]);
 std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string& scope,
                                          const std::function<bool(const std::string&)>& optional);
 
-// Fills every entry of `params` whose name starts with `scope` + "." (an empty scope is all of them; the scope is not
-// part of the file's names). `from` names the file's layout; with "auto" the best match is used (formats/layouts.h). A
-// missing or mismatched tensor is an Error that lists names and shapes, and nothing is loaded; entries for which
-// `optional(name)` is true, with the name as in the file (a classifier), are only reported.
-WeightReport load_weights(const std::string& path, Params& params, const std::string& scope,
-                          const std::function<bool(const std::string&)>& optional, const std::string& from = "auto");
+// Fills the entries of `params` whose name starts with `scope` + "." (an empty scope is all of them; the scope is not
+// part of the file's names) with the tensors of `match`, which was made for wanted_tensors(params, scope, …). A missing
+// or mismatched tensor is an Error that lists names and shapes, and nothing is loaded. An optional entry that is
+// missing keeps its value, and the report names it.
+WeightReport load_weights(const TensorFile& file, const LayoutMatch& match, Params& params, const std::string& scope);
 
 // Fills all of `params` (except counters of batches) from tensors with their names, as head_tensors() returns them. A
 // missing tensor, or one of another shape, is an Error.

@@ -2,9 +2,12 @@
 // checkpoints consist, are read from the file itself.
 #include "formats/zip_archive.h"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <zip.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "formats/crc32.h"
@@ -41,15 +44,19 @@ uint64_t little(const uint8_t* bytes, int count) {
 
 }  // namespace
 
-ZipArchive::ZipArchive(const std::string& path) : path_(path), file_(path) {
+ZipArchive::ZipArchive(std::shared_ptr<const FileBytes> file) : file_(std::move(file)) {
+  // The library closes the descriptor that it is given.
+  const int descriptor = ::fcntl(file_->descriptor(), F_DUPFD_CLOEXEC, 0);
+  COSS_CHECK(descriptor >= 0, "cannot read " + path() + ": " + std::strerror(errno));
   int code = 0;
-  zip_ = zip_open(path.c_str(), ZIP_RDONLY, &code);
+  zip_ = zip_fdopen(descriptor, 0, &code);
   if (!zip_) {
+    ::close(descriptor);
     zip_error_t error;
     zip_error_init_with_code(&error, code);
     const std::string reason = zip_error_strerror(&error);
     zip_error_fini(&error);
-    throw Error(path + " is a truncated or corrupt zip archive (" + reason + ")");
+    throw Error(path() + " is a truncated or corrupt zip archive (" + reason + ")");
   }
   headers_ = find_headers();
 }
@@ -61,14 +68,14 @@ ZipArchive::~ZipArchive() { zip_discard(zip_); }
 std::vector<int64_t> ZipArchive::find_headers() const {
   constexpr int64_t kEndBytes = 22, kRecordBytes = 46;
   constexpr uint64_t kEndMark = 0x06054b50, kRecordMark = 0x02014b50;
-  if (file_.size() < kEndBytes || file_.size() > INT32_MAX) return {};
+  if (file_->size() < kEndBytes || file_->size() > INT32_MAX) return {};
   uint8_t end[kEndBytes];
-  file_.read(file_.size() - kEndBytes, end, kEndBytes);
+  file_->read(file_->size() - kEndBytes, end, kEndBytes);
   const int64_t count = int64_t(little(end + 10, 2)), bytes = int64_t(little(end + 12, 4));
   const int64_t begin = int64_t(little(end + 16, 4));
-  if (little(end, 4) != kEndMark || count != entries() || begin + bytes > file_.size() - kEndBytes) return {};
+  if (little(end, 4) != kEndMark || count != entries() || begin + bytes > file_->size() - kEndBytes) return {};
   std::vector<uint8_t> directory(static_cast<size_t>(bytes));
-  file_.read(begin, directory.data(), bytes);
+  file_->read(begin, directory.data(), bytes);
   std::vector<int64_t> headers;
   for (int64_t at = 0; int64_t(headers.size()) < count;) {
     const uint8_t* record = directory.data() + at;
@@ -97,20 +104,20 @@ ZipEntry ZipArchive::entry(int64_t index) const {
   zip_stat_t facts;
   COSS_CHECK(zip_stat_index(zip_, zip_uint64_t(index), 0, &facts) == 0 && (facts.valid & ZIP_STAT_SIZE) &&
                  (facts.valid & ZIP_STAT_COMP_SIZE) && (facts.valid & ZIP_STAT_COMP_METHOD),
-             path_ + ": the facts of entry '" + name(index) + "' are missing");
+             path() + ": the facts of entry '" + name(index) + "' are missing");
   COSS_CHECK(facts.size <= uint64_t(INT64_MAX) && facts.size / kBestDeflation <= facts.comp_size,
-             path_ + ": entry '" + name(index) + "' has an impossible size");
+             path() + ": entry '" + name(index) + "' has an impossible size");
   ZipEntry found{uint64_t(index), int64_t(facts.size), int64_t(facts.comp_size), facts.comp_method == ZIP_CM_STORE};
   if (!found.stored || headers_.empty() || !(facts.valid & ZIP_STAT_CRC) || facts.encryption_method != ZIP_EM_NONE)
     return found;
   constexpr int64_t kHeaderBytes = 30;
   constexpr uint64_t kHeaderMark = 0x04034b50;
   const int64_t at = headers_[size_t(index)];
-  if (at > file_.size() - kHeaderBytes) return found;
+  if (at > file_->size() - kHeaderBytes) return found;
   uint8_t header[kHeaderBytes];
-  file_.read(at, header, kHeaderBytes);
+  file_->read(at, header, kHeaderBytes);
   const int64_t begin = at + kHeaderBytes + int64_t(little(header + 26, 2) + little(header + 28, 2));
-  if (little(header, 4) != kHeaderMark || begin > file_.size() || found.bytes > file_.size() - begin) return found;
+  if (little(header, 4) != kHeaderMark || begin > file_->size() || found.bytes > file_->size() - begin) return found;
   found.begin = begin;
   found.checksum = facts.crc;
   return found;
@@ -118,29 +125,29 @@ ZipEntry ZipArchive::entry(int64_t index) const {
 
 void ZipArchive::read(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const {
   COSS_CHECK(offset >= 0 && bytes >= 0 && offset <= entry.bytes && bytes <= entry.bytes - offset,
-             path_ + ": read outside an entry of the archive");
+             path() + ": read outside an entry of the archive");
   const bool checked = offset <= kShortSkip && offset + bytes == entry.bytes;
   if (entry.begin < 0) return read_by_library(entry, offset, out, bytes);
   uint32_t sum = 0;
   if (checked && offset > 0) {
     std::vector<uint8_t> header(static_cast<size_t>(offset));
-    file_.read(entry.begin, header.data(), offset);
+    file_->read(entry.begin, header.data(), offset);
     sum = crc32_of(header.data(), header.size());
   }
   constexpr int64_t kPiece = 128 << 10;  // still in the cache when its checksum is computed
   for (int64_t at = 0; at < bytes; at += kPiece) {
     const int64_t piece = std::min(kPiece, bytes - at);
-    file_.read(entry.begin + offset + at, out + at, piece);
+    file_->read(entry.begin + offset + at, out + at, piece);
     if (checked) sum = crc32_of(out + at, size_t(piece), sum);
   }
   COSS_CHECK(!checked || sum == entry.checksum,
-             path_ + " is truncated or corrupt: entry '" + name(int64_t(entry.index)) + "' (its checksum is another)");
+             path() + " is truncated or corrupt: entry '" + name(int64_t(entry.index)) + "' (its checksum is another)");
 }
 
 void ZipArchive::read_by_library(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const {
   const std::lock_guard lock(mutex_);
   zip_file_t* file = zip_fopen_index(zip_, entry.index, 0);
-  COSS_CHECK(file != nullptr, path_ + " is corrupt (" + zip_strerror(zip_) + ")");
+  COSS_CHECK(file != nullptr, path() + " is corrupt (" + zip_strerror(zip_) + ")");
   // In a stored entry a read can skip bytes; the checksum is then not compared.
   const bool jumps = entry.stored && offset > kShortSkip;
   const bool there = jumps ? zip_fseek(file, offset, SEEK_SET) == 0 : read_over(file, offset);
@@ -151,7 +158,7 @@ void ZipArchive::read_by_library(const ZipEntry& entry, int64_t offset, uint8_t*
   const bool sound = ok && (!whole || zip_fread(file, &end, 1) == 0);
   const std::string reason = sound ? "" : zip_file_strerror(file);
   zip_fclose(file);
-  COSS_CHECK(sound, path_ + " is truncated or corrupt: entry '" + name(int64_t(entry.index)) + "' (" + reason + ")");
+  COSS_CHECK(sound, path() + " is truncated or corrupt: entry '" + name(int64_t(entry.index)) + "' (" + reason + ")");
 }
 
 bool looks_like_zip(const FileBytes& file) {

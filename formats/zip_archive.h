@@ -24,12 +24,13 @@ struct ZipEntry {
 
 class ZipArchive {
  public:
-  explicit ZipArchive(const std::string& path);
+  // Error that names the file when it is no whole zip archive. The file is not opened again.
+  explicit ZipArchive(std::shared_ptr<const FileBytes> file);
   ZipArchive(const ZipArchive&) = delete;
   ZipArchive& operator=(const ZipArchive&) = delete;
   ~ZipArchive();
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_->path(); }
   int64_t entries() const;
   // "" when an entry has no readable name.
   std::string name(int64_t index) const;
@@ -43,8 +44,7 @@ class ZipArchive {
   std::vector<int64_t> find_headers() const;
   void read_by_library(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const;
 
-  std::string path_;
-  FileBytes file_;
+  std::shared_ptr<const FileBytes> file_;
   zip* zip_;
   std::vector<int64_t> headers_;  // position of each entry's header; empty when the directory is unusual
   mutable std::mutex mutex_;      // for calls of libzip

@@ -1,4 +1,4 @@
-// What the sub-commands share: common options, the look of their help, and the ways to end.
+// What the sub-commands share: common options, examples in their help, and how the program ends.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <string>
@@ -9,26 +9,28 @@ namespace coss {
 
 struct CommonOptions {
   std::string dtype = "auto", device = "auto";
-  bool trains = false;  // auto is the dtype that trains fastest; else fp32, so that a result is the same everywhere
+  // For "auto": true takes the dtype that trains fastest; false takes fp32, so that a result is the same everywhere.
+  bool trains = false;
   int threads = 0;      // 0: one per core
   int64_t batch = 256;  // images at a time
   bool tf32 = false;
   bool json = false;
 
+  // What dtype and device come to on this machine. Throws Error if it has no such device.
   DType compute() const;
   Device place() const;
 };
 
-// --dtype --tf32 --device --threads --batch --json. The options must live until the program has run.
+// Adds --dtype --tf32 --device --threads --batch --json. The options must live until the program has run.
 void add_common(CLI::App& command, CommonOptions& options);
-// --json alone, for commands that compute nothing.
+// Adds --json alone, for commands that compute nothing.
 void add_json(CLI::App& command, CommonOptions& options);
-// --force, for every command that writes what the user names; see check_output() in formats/outputs.h.
+// Adds --force, for every command that writes a file that the user names; see check_output() in formats/outputs.h.
 void add_force(CLI::App& command, bool& force);
-// prepare_device() from common options. Call it first in a command's callback.
+// Prepares the device as the options say (prepare_device()). Call it first in a command's callback.
 void apply(const CommonOptions& options);
 
-// The last paragraph of a command's help.
+// Adds the last paragraph of a command's help.
 void add_example(CLI::App& command, const std::string& example);
 
 // Ends the program with this code and no further message (a training run that was asked to stop).

@@ -1,4 +1,4 @@
-// The sub-commands of the program. Each adds itself with its options, and a callback that runs it.
+// The sub-commands of the program. Each function adds one with its options, and a callback that runs it.
 #pragma once
 
 namespace CLI {

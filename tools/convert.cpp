@@ -1,4 +1,4 @@
-// `coss convert IN OUT`: takes a network out of somebody's checkpoint and writes it for coss or another library.
+// `coss convert IN OUT`: takes the network out of a checkpoint and writes it for coss or another library.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,12 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/check.h"
-#include "evaluation/network_finder.h"
+#include "evaluation/checkpoint.h"
 #include "formats/detectron_writer.h"
 #include "formats/outputs.h"
 #include "formats/torch_writer.h"
 #include "formats/weight_numbers.h"
-#include "formats/weights.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "tools/onnx_export.h"
@@ -33,7 +32,7 @@ NamedTensor copy_of(const TensorFile& file, const FileTensor& tensor, const std:
   return {name, tensor.dtype, tensor.shape, file.read_bytes(tensor)};
 }
 
-// The file's counter of batches beside a running mean; 0 where there is none, since PyTorch wants one.
+// The counter of batches that belongs to a running mean. If the file has none, it is 0, since PyTorch wants one.
 NamedTensor batch_counter(const TensorFile& file, const FileTensor& mean, const std::string& mean_name) {
   constexpr char kMean[] = "running_mean", kCounter[] = "num_batches_tracked";
   const auto beside = [&](const std::string& name) {
@@ -44,46 +43,33 @@ NamedTensor batch_counter(const TensorFile& file, const FileTensor& mean, const 
   return {beside(mean_name), FileDType::i64, {}, std::vector<uint8_t>(8)};
 }
 
-// What some layouts have at the classifier's place is the projection head, which is no classifier.
-void drop_head(FoundNetwork& found) {
-  LayoutMatch& match = found.match;
-  if (!match.layout || match.layout->head[0] == '\0') return;
-  const std::string start = match.prefix + match.layout->head + ".";
-  for (size_t i = 0; i < found.wanted.size(); ++i) {
-    const FileTensor*& tensor = match.tensors[i];
-    if (!tensor || !found.wanted[i].optional || !tensor->name.starts_with(start)) continue;
-    match.unexpected.push_back(tensor->name + " " + shape_text(tensor->shape));
-    match.matched -= 1;
-    tensor = nullptr;
-  }
-}
-
 // The tensors as a library names and shapes them; coss's own names are torchvision's, and timm's for ViTs.
-std::vector<WantedTensor> named_for(const std::string& library, const FoundNetwork& found) {
+std::vector<WantedTensor> named_for(const std::string& library, const Checkpoint& checkpoint) {
+  const std::vector<WantedTensor>& wanted = checkpoint.wanted();
   const auto any = [&](const char* part) {
-    return std::any_of(found.wanted.begin(), found.wanted.end(),
+    return std::any_of(wanted.begin(), wanted.end(),
                        [&](const WantedTensor& want) { return want.name.find(part) != std::string::npos; });
   };
   const bool clip = any("attnpool.") || any("resblocks."), vit = any("patch_embed.");
-  if (library.empty() || (library == "torchvision" && !clip && !vit)) return found.wanted;
+  if (library.empty() || (library == "torchvision" && !clip && !vit)) return wanted;
   const NameRule rule = library == "lukemelas" ? NameRule::lukemelas
                         : library == "d-li14"  ? NameRule::dli14
                                                : NameRule::timm;
-  std::vector<WantedTensor> names = spelled(rule, found.wanted);
+  std::vector<WantedTensor> names = spelled(rule, wanted);
   const bool known = library != "torchvision" && std::none_of(names.begin(), names.end(), [](const WantedTensor& want) {
                        return want.name.empty();
                      });
   if (known) return names;
   const bool same = library == "timm" && !clip && (vit || any("layer4."));
   COSS_CHECK(same, fmt::format("{} has no names for a {}; without --names it is written under {} names", library,
-                               found.model->name,
+                               checkpoint.facts().model,
                                clip  ? "CLIP's"
                                : vit ? "timm's"
                                      : "torchvision's"));
-  return found.wanted;
+  return wanted;
 }
 
-// A copy of one of the network's or the head's tensors, whose numbers are checked as those of loaded weights are.
+// A copy of a tensor of the network or the head. Its numbers are checked as those of loaded weights are.
 NamedTensor checked_copy(const TensorFile& file, const FileTensor& tensor, const std::string& name) {
   NamedTensor copy = copy_of(file, tensor, name);
   check_numbers(file, tensor, name, floats_from(copy.bytes, copy.dtype, file.path() + ": " + tensor.name).data());
@@ -101,40 +87,41 @@ NamedTensor shaped_copy(const TensorFile& file, const FileTensor& tensor, const 
   return copy;
 }
 
-std::vector<NamedTensor> converted(const TensorFile& file, const FoundNetwork& found, const ConvertOptions& options) {
+std::vector<NamedTensor> converted(const Checkpoint& checkpoint, const ConvertOptions& options) {
+  const TensorFile& file = checkpoint.file();
   std::vector<NamedTensor> tensors;
-  const std::vector<WantedTensor> names = named_for(options.names, found);
+  const std::vector<WantedTensor> names = named_for(options.names, checkpoint);
   for (size_t i = 0; i < names.size(); ++i) {
-    const FileTensor* tensor = found.match.tensors[i];
+    const FileTensor* tensor = checkpoint.match().tensors[i];
     if (!tensor) continue;
     tensors.push_back(shaped_copy(file, *tensor, names[i]));
     if (names[i].name.ends_with("running_mean")) tensors.push_back(batch_counter(file, *tensor, names[i].name));
   }
   if (!options.keep_heads) return tensors;
-  for (const auto& [name, tensor] : head_tensors(file, found.match)) {
+  for (const auto& [name, tensor] : checkpoint.head_tensors()) {
     tensors.push_back(checked_copy(file, *tensor, "head." + name));
   }
   return tensors;
 }
 
-std::map<std::string, std::string> metadata_of(const TensorFile& file, const FoundNetwork& found,
-                                               const WeightReport& report) {
-  // A safetensors file may say more about itself; what a checkpoint's dictionary says is about a run that is over.
+std::map<std::string, std::string> metadata_of(const Checkpoint& checkpoint, const WeightReport& report) {
+  const TensorFile& file = checkpoint.file();
+  // What a safetensors file says about itself is kept. What stands in a PyTorch checkpoint is about its training.
   std::map<std::string, std::string> metadata;
   if (file.container() == "safetensors") metadata = file.metadata();
-  metadata["model"] = found.model->name;
+  metadata["model"] = checkpoint.facts().model;
   metadata["image_mean"] = channels_text(report.normalization.mean);
   metadata["image_stddev"] = channels_text(report.normalization.stddev);
   metadata["layout"] = report.layout;
   // Neither names nor shapes tell these to another library.
-  if (const std::optional<Numerics>& numerics = found.model->numerics) {
+  if (const std::optional<Numerics>& numerics = find_model(checkpoint.facts().model).numerics) {
     metadata.emplace("bn_eps", fmt::format("{}", numerics->eps));
     if (numerics->same_padding) metadata.emplace("padding", "same");
     if (numerics->gate_first) metadata.emplace("se_before_activation", "true");
   }
-  const Layout* const layout = found.match.layout;
+  const Layout* const layout = checkpoint.match().layout;
   if (layout && layout->interpolation[0] != '\0') metadata["interpolation"] = layout->interpolation;
-  // CLIP's archives say it.
+  // CLIP's archives name the size of their images.
   const auto size = file.metadata().find("input_resolution");
   if (size != file.metadata().end()) metadata["image_size"] = size->second;
   return metadata;
@@ -160,18 +147,16 @@ void convert(const ConvertOptions& options) {
   COSS_CHECK((to != "detectron2" && to != "onnx") || (options.names.empty() && !options.keep_heads),
              to + " files have their own names and no head: leave --names and --keep-heads out");
 
-  const TensorFile file = open_tensor_file(options.in);
-  FoundNetwork found = find_network(file, options.model, options.from);
-  drop_head(found);
-  const std::vector<NamedTensor> tensors = converted(file, found, options);
-  const WeightReport report(file, found.match);
-  const std::map<std::string, std::string> metadata = metadata_of(file, found, report);
+  const Checkpoint checkpoint(options.in, options.model, options.from);
+  const std::vector<NamedTensor> tensors = converted(checkpoint, options);
+  const WeightReport report = checkpoint.report();
+  const std::map<std::string, std::string> metadata = metadata_of(checkpoint, report);
   if (to == "pth") {
     write_torch_zip(options.out, tensors);
   } else if (to == "detectron2") {
     write_detectron(options.out, tensors);
   } else if (to == "onnx") {
-    export_onnx(options.in, found, options.from, options.out, metadata);
+    export_onnx(checkpoint, options.out, metadata);
   } else {
     write_safetensors(options.out, tensors, metadata);
   }
@@ -182,7 +167,7 @@ void convert(const ConvertOptions& options) {
     const Json json = {{"in", options.in},
                        {"out", options.out},
                        {"container", report.container},
-                       {"model", found.model->name},
+                       {"model", checkpoint.facts().model},
                        {"layout", report.layout},
                        {"prefix", report.stripped_prefix},
                        {"image_mean", metadata.at("image_mean")},
@@ -194,11 +179,11 @@ void convert(const ConvertOptions& options) {
                        {"left_over", report.unexpected},
                        {"written", tensors.size()},
                        {"metadata", metadata}};
-    // Names in a file may be any bytes; what is no UTF-8 is replaced.
+    // Names in a file may be any bytes; those that are no UTF-8 are replaced.
     fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
     return;
   }
-  fmt::print("{}: {}, {}\n", options.in, found.model->name, report.str());
+  fmt::print("{}: {}, {}\n", options.in, checkpoint.facts().model, report.str());
   if (to == "onnx") {
     fmt::print("{}: the network is written", options.out);
   } else {
@@ -217,19 +202,22 @@ void convert(const ConvertOptions& options) {
 void add_convert(CLI::App& program) {
   auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = program.add_subcommand("convert", "write a checkpoint's network for coss or another library");
-  command->add_option("in", options->in, "A checkpoint in any container that coss reads")->required();
+  command->add_option("in", options->in, "a checkpoint in any container that coss reads")->required();
   command->add_option("out", options->out, "the file to write: .safetensors, .pth, .pt, .onnx or .pkl")->required();
-  command->add_option("--model", options->model, "the network, see 'coss models'; else it is found by its shapes");
+  command->add_option("--model", options->model, "the network, see 'coss models'; else the largest that fits");
   std::vector<std::string> layouts = layout_names();
   layouts.insert(layouts.begin(), "auto");
-  command->add_option("--from", options->from, "whose layout the checkpoint has")
+  command->add_option("--from", options->from, "the layout of the checkpoint")
       ->check(CLI::IsMember(layouts))
       ->capture_default_str();
-  command->add_option("--to", options->to, "the container, where the name of OUT does not tell")
+  command->add_option("--to", options->to, "the container, if the name of OUT does not tell it")
       ->check(CLI::IsMember({"safetensors", "pth", "onnx", "detectron2"}));
-  command->add_option("--names", options->names, "whose names to write; else torchvision's, for ViTs timm's")
+  command
+      ->add_option("--names", options->names,
+                   "the library whose names are written; else torchvision's, for ViTs timm's")
       ->check(CLI::IsMember({"torchvision", "timm", "lukemelas", "d-li14"}));
-  command->add_flag("--keep-heads", options->keep_heads, "also write the projection head, as head.…");
+  command->add_flag("--keep-heads", options->keep_heads,
+                    "also write the projection head, under names that begin with head.");
   add_force(*command, options->force);
   add_json(*command, options->common);
   add_example(*command, "coss convert moco_v2_800ep_pretrain.pth.tar resnet50.safetensors");

@@ -1,4 +1,4 @@
-// `coss doctor`: what this machine computes with, what is missing, and how to mend it.
+// `coss doctor`: what this machine computes with, and what is missing.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -67,7 +67,7 @@ void run_doctor(const CommonOptions& options) {
 }  // namespace
 
 void add_doctor(CLI::App& program) {
-  CLI::App& command = *program.add_subcommand("doctor", "what this machine computes with, and what is missing");
+  CLI::App& command = *program.add_subcommand("doctor", "show what this machine computes with, and what is missing");
   auto options = std::make_shared<CommonOptions>();
   add_json(command, *options);
   add_example(command, "coss doctor");

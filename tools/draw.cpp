@@ -1,4 +1,4 @@
-// `coss draw`: a small image set to try everything with.
+// `coss draw`: writes a small image set to try coss with.
 #include <fmt/format.h>
 
 #include <memory>
@@ -39,7 +39,7 @@ void add_draw(CLI::App& program) {
   auto options = std::make_shared<DrawCommand>();
   DrawOptions& draw = options->draw;
   CLI::App* command = program.add_subcommand("draw", "draw a small labeled image set: textured shapes as JPEG files");
-  command->add_option("--out", options->out, "folder to make, with train/ and val/")->required();
+  command->add_option("--out", options->out, "the folder to make, with train/ and val/")->required();
   add_force(*command, options->force);
   command->add_option("--classes", draw.classes, "classes")
       ->check(CLI::Range(2, kMostDrawnClasses))

@@ -1,6 +1,6 @@
-// Each pixel is the mean of four samples of an analytic picture: background texture, shape filled with its class's
-// texture, occluding bars, noise. Color, place, size, angle and texture frequency are random and say nothing about the
-// class, so pixels alone do not tell the classes apart.
+// Each pixel is the mean of four samples of an analytic picture: a background texture, a shape filled with the texture
+// of its class, bars in front of it, noise. Color, place, size, angle and texture frequency are random and say nothing
+// about the class, so the classes cannot be told apart by single pixels.
 #include "tools/drawn_images.h"
 
 #include <fmt/format.h>
@@ -44,7 +44,7 @@ Color mix(Color a, Color b, float t) { return {a.r + (b.r - a.r) * t, a.g + (b.g
 float length(Point p) { return std::sqrt(p.x * p.x + p.y * p.y); }
 float fraction(float x) { return x - std::floor(x); }
 
-// --- shapes: is a point of the plane inside? They fill about the unit circle. ------------------------------------
+// --- shapes: is a point of the plane inside? Each fills about the unit circle. -----------------------------------
 
 // Inside a convex polygon with `sides` corners on the unit circle.
 bool in_polygon(Point p, int sides) {
@@ -218,14 +218,15 @@ std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t ind
 
 namespace {
 
-// libjpeg reports a failure by a call that must not return.
+// libjpeg reports a failure by calling a function that must not return.
 struct JpegFailure {
   jpeg_error_mgr manager;
   std::jmp_buf back;
 };
 void jump_back(j_common_ptr jpeg) { std::longjmp(reinterpret_cast<JpegFailure*>(jpeg->err)->back, 1); }
 
-// No object with a destructor lives here: longjmp would skip it. False on failure; `data` is for free().
+// There is no object with a destructor here, since longjmp would skip it. Returns false on failure; `data` must be
+// given to free().
 bool compress(const uint8_t* pixels, int size, int quality, unsigned char** data, unsigned long* bytes) {
   jpeg_compress_struct jpeg;
   JpegFailure failure;
@@ -266,7 +267,7 @@ void write_images(const fs::path& folder, const DrawOptions& options, int label,
   }
 }
 
-// What draw_folder writes, and no other name below `target`: "train", "train/star_dots", "train/star_dots/00001.jpg".
+// True for names below `target` that draw_folder writes: "train", "train/star_dots", "train/star_dots/00001.jpg".
 bool is_drawn(const fs::path& relative, bool folder) {
   const std::vector<fs::path> parts(relative.begin(), relative.end());
   const std::string file = relative.filename();
@@ -282,7 +283,7 @@ bool is_drawn(const fs::path& relative, bool folder) {
          file.find_first_not_of("0123456789") == file.size() - 4;
 }
 
-// Throws Error where something stands that must stay.
+// Throws Error if something is there that must not be replaced.
 void check_target(const fs::path& target, bool force) {
   std::error_code ignored;
   const fs::file_status status = fs::symlink_status(target, ignored);
@@ -332,7 +333,7 @@ void draw_folder(const DrawOptions& options, const std::string& out, bool force)
     for (int label = 0; label < options.classes; ++label) {
       const std::string name = drawn_class_name(label);
       write_images(aside / "train" / name, options, label, options.per_class, 0);
-      // Test images continue the numbering, so no image is in both.
+      // The numbers of test images follow those of training images, so no image is in both.
       if (options.test_per_class > 0)
         write_images(aside / "val" / name, options, label, options.test_per_class, uint64_t(options.per_class));
     }

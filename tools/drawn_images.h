@@ -16,15 +16,15 @@ struct DrawOptions {
 
 constexpr int kMostDrawnClasses = 100;
 
-// "star_dots": every class is a pair of shape and texture.
+// The name of a class, such as "star_dots": a class is a pair of shape and texture.
 std::string drawn_class_name(int label);
-// Packed u8 RGB (size,size,3); depends on nothing but its arguments.
+// Draws one image, u8 RGB (size,size,3). It depends on nothing but the arguments.
 std::vector<uint8_t> draw_image(int label, int size, uint64_t seed, uint64_t index);
 // Encodes u8 RGB (size,size,3) as a JPEG file.
 std::vector<uint8_t> encode_jpeg(const std::vector<uint8_t>& pixels, int size, int quality);
 
-// train/<class>/*.jpg and val/<class>/*.jpg under `out`, made aside and renamed. Throws Error when `out` exists and is
-// no empty folder; `force` replaces a folder that holds drawn images and nothing else.
+// Writes train/<class>/*.jpg and val/<class>/*.jpg under `out`, which is made aside and renamed. Throws Error if `out`
+// exists and is no empty folder; `force` replaces a folder that holds drawn images and nothing else.
 void draw_folder(const DrawOptions& options, const std::string& out, bool force = false);
 
 }  // namespace coss

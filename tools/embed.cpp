@@ -1,4 +1,4 @@
-// `coss embed`: features and labels of a data set as .npy files.
+// `coss embed`: writes features and labels of a data set as .npy files.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +12,7 @@
 namespace coss {
 namespace {
 
-// Makes a folder and its parents; those that are new and still empty at the end are removed again.
+// A folder and its parents. Those that were made here and are still empty at the end are removed again.
 class OutFolder {
  public:
   explicit OutFolder(const std::string& path) : made_(make_folders(path)) {}
@@ -61,7 +61,7 @@ void add_embed(CLI::App& program) {
   auto force = std::make_shared<bool>(false);
   add_evaluation_options(command, *options);
   add_split(command, options->data);
-  command.add_option("--subset", *subset, "train or test images; train is all where the data is not split")
+  command.add_option("--subset", *subset, "train or test images; of data that is not split, train is all images")
       ->check(CLI::IsMember({"train", "test"}))
       ->capture_default_str();
   command.add_option("--out", *out, "folder for features.npy and labels.npy")->required()->type_name("DIR");

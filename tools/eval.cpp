@@ -48,7 +48,7 @@ void run_classify(const EvaluationOptions& options) {
         fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
 }
 
-// One line on what was taken as what; there are no test images for leave-one-out.
+// One line that says which images are for training and which for tests; leave-one-out has no test images.
 std::string line_of(const TrainAndTest& data, const DataSource& source) {
   const int64_t train = data.train->size();
   if (!data.test) return fmt::format("{} images of {}, each graded by all others (leave-one-out)", train, source.path);
@@ -128,11 +128,11 @@ void run_linear(const EvaluationOptions& options, LinearProbeOptions probe) {
   print(options.common, result, text);
 }
 
-// --test, --split and --split-seed. Gives the first two, of which only one can be chosen.
+// Adds --test, --split and --split-seed. Returns the first two, of which only one can be given.
 std::vector<CLI::Option*> add_test_images(CLI::App& command, DataSource& data) {
   CLI::Option* split = add_split(command, data);
   CLI::Option* test =
-      command.add_option("--test", data.test, "test images, where --data is not split by itself: a folder or a list")
+      command.add_option("--test", data.test, "test images, if --data is not split by itself: a folder or a list")
           ->type_name("PATH")
           ->excludes(split);
   return {test, split};
@@ -144,7 +144,7 @@ void add_eval(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("eval", "grade a network: its classifier, kNN, or a linear probe");
   command.require_subcommand(1);
 
-  CLI::App& classify = *command.add_subcommand("classify", "top-1 and top-5 of the network's own classifier");
+  CLI::App& classify = *command.add_subcommand("classify", "grade the network's own classifier: top-1 and top-5");
   auto classify_options = std::make_shared<EvaluationOptions>();
   add_evaluation_options(classify, *classify_options);
   add_split(classify, classify_options->data);
@@ -153,7 +153,7 @@ void add_eval(CLI::App& program) {
               "--data cifar-10-batches-bin");
   classify.callback([=] { run_classify(*classify_options); });
 
-  CLI::App& knn = *command.add_subcommand("knn", "weighted nearest neighbors on frozen features");
+  CLI::App& knn = *command.add_subcommand("knn", "grade frozen features by weighted nearest neighbors");
   auto knn_options = std::make_shared<EvaluationOptions>();
   auto knn_choice = std::make_shared<KnnOptions>();
   add_evaluation_options(knn, *knn_options);
@@ -172,7 +172,7 @@ void add_eval(CLI::App& program) {
     run_knn(*knn_options, *knn_choice);
   });
 
-  CLI::App& linear = *command.add_subcommand("linear", "a linear classifier trained on frozen features");
+  CLI::App& linear = *command.add_subcommand("linear", "grade frozen features by a linear classifier");
   auto linear_options = std::make_shared<EvaluationOptions>();
   auto probe = std::make_shared<LinearProbeOptions>();
   add_evaluation_options(linear, *linear_options);

@@ -12,8 +12,10 @@
 namespace coss {
 
 std::unique_ptr<LoadedNetwork> EvaluationOptions::network(Classifier classifier) const {
-  auto network = load_network(model, weights, classifier, common.place(), common.compute(), from);
-  if (!network->report.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
+  auto network = weights.empty()
+                     ? random_network(model, common.place(), common.compute())
+                     : load_network(Checkpoint(weights, model, from), classifier, common.place(), common.compute());
+  if (!weights.empty()) fmt::print(stderr, "{}: {}\n", weights, network->report);
   fmt::print(stderr, "computing in {} on {}\n", dtype_name(common.compute()), name_of(common.place()));
   return network;
 }
@@ -38,7 +40,7 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
 void add_from(CLI::App& command, std::string& from) {
   std::vector<std::string> layouts = layout_names();
   layouts.insert(layouts.begin(), "auto");
-  command.add_option("--from", from, "whose layout the weights have, see 'coss convert'")
+  command.add_option("--from", from, "the layout of the weights, see 'coss convert'")
       ->check(CLI::IsMember(layouts))
       ->capture_default_str();
 }
@@ -55,27 +57,37 @@ CLI::Option* add_split(CLI::App& command, DataSource& data) {
   CLI::Option* split =
       command
           .add_option("--split", data.held_out,
-                      "hold out this share of each class of --data as test images, where --data is not split by itself")
+                      "hold out this share of each class of --data as test images, if --data is not split by itself")
           ->check(share)
           ->type_name("SHARE");
-  command.add_option("--split-seed", data.seed, "which images --split holds out")->capture_default_str()->needs(split);
+  command.add_option("--split-seed", data.seed, "seed that chooses the images that --split holds out")
+      ->capture_default_str()
+      ->needs(split);
   return split;
 }
 
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required) {
   command.add_option("--model", options.model, "network, see 'coss models'")->required(required);
-  command.add_option("--weights", options.weights, "PyTorch or safetensors file")
+  command
+      .add_option(
+          "--weights", options.weights,
+          required ? "PyTorch or safetensors file; '' takes random values instead" : "PyTorch or safetensors file")
       ->required(required)
       ->type_name("FILE");
   add_from(command, options.from);
   command.add_option("--data", options.data.path, "CIFAR binaries, class folders, a flat folder or a list file")
       ->required(required)
       ->type_name("PATH");
-  command.add_option("--size", options.image_size, "image size; 0: the model's own")->capture_default_str();
-  command.add_option("--workers", options.workers, "decoding threads")->capture_default_str();
-  command.add_option("--mean", options.mean, "per channel, of values in [0,1]; else as the weights say, or ImageNet's")
+  command.add_option("--size", options.image_size, "height and width of the images; 0: those of the model")
+      ->capture_default_str();
+  command.add_option("--workers", options.workers, "threads that decode images")->capture_default_str();
+  command
+      .add_option("--mean", options.mean,
+                  "mean of each channel, of values in [0,1]; else as the weights say, or ImageNet's")
       ->expected(3);
-  command.add_option("--std", options.stddev, "per channel; else as the weights say, or ImageNet's")->expected(3);
+  command
+      .add_option("--std", options.stddev, "standard deviation of each channel; else as the weights say, or ImageNet's")
+      ->expected(3);
   add_common(command, options.common);
 }
 

@@ -1,4 +1,4 @@
-// `coss inspect FILE`: what a checkpoint holds. Names and shapes only are read, so size does not matter.
+// `coss inspect FILE`: shows what a checkpoint holds. It reads names and shapes only, so large files are no problem.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,8 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text.h"
-#include "evaluation/network_finder.h"
-#include "formats/tensor_file.h"
+#include "evaluation/checkpoint.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 
@@ -21,14 +20,14 @@ struct InspectOptions {
 };
 
 std::string dump(const nlohmann::ordered_json& json) {
-  // Names in a file may be any bytes; what is no UTF-8 is replaced.
+  // Names in a file may be any bytes; those that are no UTF-8 are replaced.
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-// Model and layout; both "" for a file that holds no network that coss knows.
+// The model and its layout; both are empty if the file holds no network that coss knows.
 std::pair<std::string, std::string> network_in(const TensorFile& file) try {
-  const FoundNetwork found = find_network(file);
-  return {found.model->name, found.match.layout_name()};
+  const Checkpoint checkpoint(file);
+  return {checkpoint.facts().model, checkpoint.match().layout_name()};
 } catch (const Error&) {
   return {};
 }
@@ -71,7 +70,7 @@ void inspect(const InspectOptions& options) {
 void add_inspect(CLI::App& program) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = program.add_subcommand("inspect", "show what a checkpoint file holds");
-  command->add_option("file", options->file, "A .safetensors, .pth, .pt, .th, .npz or .npy file")->required();
+  command->add_option("file", options->file, "a .safetensors, .pth, .pt, .th, .npz or .npy file")->required();
   add_json(*command, options->common);
   add_example(*command, "coss inspect runs/quickstart/student.safetensors");
   command->callback([options] { inspect(*options); });

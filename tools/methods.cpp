@@ -1,4 +1,4 @@
-// `coss methods`: what method.name may be, what each method asks for, and its options.
+// `coss methods`: lists the methods for method.name, what each needs, and its options.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -95,7 +95,7 @@ void list_methods(const MethodsOptions& options) {
 void add_methods(CLI::App& program) {
   auto options = std::make_shared<MethodsOptions>();
   CLI::App* command = program.add_subcommand("methods", "list the methods of training: what each needs, its options");
-  command->add_option("name", options->name, "only this method, with its options");
+  command->add_option("name", options->name, "show only this method, with its options");
   add_json(*command, options->common);
   add_example(*command, "coss methods coss");
   command->callback([options] { list_methods(*options); });

@@ -1,4 +1,4 @@
-// `coss mine`: the nearest neighbors of every training image, from stored features or straight from a network.
+// `coss mine`: finds the nearest neighbors of every training image, from stored features or with a network.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -72,7 +72,7 @@ void add_mine(CLI::App& program) {
   add_force(command, options->force);
   command
       .add_option("--memory", options->memory_gib,
-                  "GiB that features, scores and results may take; without it 4, or 60 % of a GPU's free memory")
+                  "GiB that features, scores and results may take; if it is left out 4, or 60 % of a GPU's free memory")
       ->check(CLI::PositiveNumber);
   add_evaluation_options(command, options->evaluation, /*required=*/false);
   add_split(command, options->evaluation.data)->excludes(features);

@@ -1,4 +1,4 @@
-// `coss models`: the networks that --model, teacher.model and student.model name.
+// `coss models`: lists the networks for --model, teacher.model and student.model.
 #include <fmt/format.h>
 
 #include <algorithm>

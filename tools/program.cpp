@@ -1,4 +1,4 @@
-// The command line as a whole: which commands there are, what a mistyped word meant, and how errors become exit codes.
+// The whole command line: the commands, suggestions for mistyped words, and how errors become exit codes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -75,7 +75,7 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
   return guess.empty() ? "" : fmt::format("; did you mean '{}'?", guess);
 }
 
-// Follows the words of the command line through the tree of commands; `wrong` becomes the first that is none.
+// Follows the words of the command line through the tree of commands. `wrong` becomes the first that is no command.
 const CLI::App& command_of(const CLI::App& program, int argc, const char* const* argv, std::string& wrong) {
   const CLI::App* command = &program;
   for (int i = 1; i < argc; ++i) {
@@ -96,7 +96,7 @@ std::string full_name(const CLI::App& command) {
   return parent ? full_name(*parent) + " " + command.get_name() : command.get_name();
 }
 
-// The sentence for a command line that does not parse.
+// The message for a command line that cannot be parsed.
 std::string usage_message(const CLI::App& program, const CLI::ParseError& error, int argc, const char* const* argv) {
   std::string wrong;
   const CLI::App& command = command_of(program, argc, argv, wrong);
@@ -138,7 +138,7 @@ int run_program(int argc, const char* const* argv) {
   } catch (const Exit& exit) {
     return exit.code;
   } catch (const Interrupted&) {
-    fmt::print(stderr, "coss: stopped half-way; nothing was written\n");
+    fmt::print(stderr, "coss: stopped before the end; nothing was written\n");
     return interrupt_exit_code();
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "coss: out of memory; use a smaller batch\n");

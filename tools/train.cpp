@@ -1,4 +1,4 @@
-// `coss train`: the resolved recipe, a run folder, and the trainer.
+// `coss train`: reads and resolves a recipe, makes the run folder, and runs the trainer.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -12,41 +12,41 @@
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "training/recipe.h"
+#include "training/resolve.h"
 #include "training/trainer.h"
 
 namespace coss {
 namespace {
 
 struct TrainOptions {
+  CommonOptions common;  // declared for the command line; their values are read by take_short_forms()
   std::string recipe, out, trace;
   std::vector<std::string> overrides;
-  bool resume = false, dry_run = false, json = false, force = false;
-  std::string dtype, device;
-  int threads = -1;
-  int64_t batch = 0;
+  bool resume = false, dry_run = false, force = false;
 };
 
-// The command line's own options are short forms of recipe keys and win over the recipe and its overrides.
-std::vector<std::string> all_overrides(const TrainOptions& options) {
-  std::vector<std::string> overrides = options.overrides;
-  if (!options.dtype.empty()) overrides.push_back("dtype=" + options.dtype);
-  if (!options.device.empty()) overrides.push_back("device=" + options.device);
-  if (options.threads >= 0) overrides.push_back("threads=" + std::to_string(options.threads));
-  if (options.batch > 0) overrides.push_back("train.batch=" + std::to_string(options.batch));
-  return overrides;
+// The options that all commands share are short forms of recipe keys here.
+struct ShortForm {
+  const char *option, *key;
+};
+constexpr ShortForm kShortForms[] = {{"--dtype", "dtype"},
+                                     {"--tf32", "tf32"},
+                                     {"--device", "device"},
+                                     {"--threads", "threads"},
+                                     {"--batch", "train.batch"}};
+
+// Those that were given, as overrides. They win over the recipe and over the other overrides.
+void take_short_forms(const CLI::App& command, std::vector<std::string>& overrides) {
+  for (const ShortForm& form : kShortForms)
+    if (const CLI::Option* option = command.get_option(form.option); option->count() > 0)
+      overrides.push_back(fmt::format("{}={}", form.key, option->as<std::string>()));
 }
 
-// A student that starts from weights goes on with the images that they were trained on, unless the recipe says how
-// images are normalized; the teacher's are mapped to its own in any case.
-void settle_normalization(Config& config) {
-  const StudentConfig& student = config.student;
-  if (config.data.normalization_said || student.weights.empty()) return;
-  config.data.normalization = facts_of_weights(student.model, student.weights, student.from).normalization;
-}
-
-// Everything but the run: on the processor a step is made without memory, so that it takes no time; a GPU makes one.
-void rehearse(const Config& config, Device device, std::FILE* screen) {
-  Trainer trainer(config, device == Device::cpu ? Device::dry : device);
+// Everything but the run. On the processor a step is made without memory, so that it takes no time. A GPU makes one.
+void rehearse(ResolvedRecipe recipe, std::FILE* screen) {
+  const Device device = recipe.device;
+  if (device == Device::cpu) recipe.device = Device::dry;
+  Trainer trainer(std::move(recipe));
   const size_t bytes = trainer.rehearse();
   DeviceInfo info;
   kernels(device).probe(info);
@@ -56,7 +56,7 @@ void rehearse(const Config& config, Device device, std::FILE* screen) {
     fmt::print(stderr, "coss: this machine does not have the memory: lower train.batch, or raise train.accumulate\n");
 }
 
-// The trace must not come into the run folder, whose files are the run's.
+// The trace must not be written to the run folder, which holds the files of the run only.
 void check_trace(const TrainOptions& options, const Config& config) {
   check_output(
       options.trace,
@@ -68,7 +68,8 @@ void check_trace(const TrainOptions& options, const Config& config) {
              fmt::format("{} is in the run folder: write the trace elsewhere", options.trace));
 }
 
-// A run that is stopped before its first step is continued like any other if it is worth it, else it leaves nothing.
+// Runs the trainer. If a run is stopped or fails before its first step but its folder is kept (it has mined neighbors),
+// the user is told how to continue it; else nothing stays.
 TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, const std::string& resume_command) {
   try {
     return trainer.run(folder, progress);
@@ -85,25 +86,21 @@ TrainResult run_in(RunFolder& folder, Trainer& trainer, Progress& progress, cons
 }
 
 void run_train(const TrainOptions& options) {
-  Config config = load_config(options.recipe, all_overrides(options));
-  settle_normalization(config);
-  const Device device = resolve_device(config.device);
-  config.device = name_of(device);
-  // A run keeps the dtype that it was started with, on whatever machine it is continued.
   const bool continues = options.resume && RunFolder::holds_run(options.out);
-  if (continues && config.dtype == "auto") config.dtype = load_config(options.out + "/config.json", {}).dtype;
-  config.dtype = dtype_name(resolve_dtype(config.dtype, device));
-  prepare_device(device, parse_dtype(config.dtype), config.tf32, config.threads);
-  std::FILE* screen = options.json ? stderr : stdout;
+  ResolvedRecipe recipe =
+      resolve(load_config(options.recipe, options.overrides), continues ? options.out : std::string());
+  const Config config = recipe.config;
+  prepare_device(recipe.device, recipe.dtype, config.tf32, config.threads);
+  std::FILE* screen = options.common.json ? stderr : stdout;
   fmt::print(screen, "{}\n", to_json(config));
   if (!options.trace.empty()) {
     check_trace(options, config);
-    start_trace(device);
+    start_trace(recipe.device);
   }
 
   const SignalScope signals;
-  if (options.dry_run) return rehearse(config, device, screen);
-  Trainer trainer(config, device);
+  if (options.dry_run) return rehearse(std::move(recipe), screen);
+  Trainer trainer(std::move(recipe));
   fmt::print(screen, "{}\n", trainer.summary());
   COSS_CHECK(!options.out.empty(), "coss train: --out DIR is missing: the folder for the run");
   RunFolder folder = continues ? RunFolder::resume(options.out, config) : RunFolder::create(options.out, config);
@@ -118,10 +115,10 @@ void run_train(const TrainOptions& options) {
     fmt::print(screen, "{}", trace_summary());
   }
   if (result.interrupted) {
-    fmt::print(stderr, "coss: stopped at step {}; go on with: {}\n", result.steps, resume_command);
+    fmt::print(stderr, "coss: stopped at step {}; continue with: {}\n", result.steps, resume_command);
     throw Exit{interrupt_exit_code()};
   }
-  if (options.json) {
+  if (options.common.json) {
     nlohmann::ordered_json summary{{"steps", result.steps},
                                    {"seconds", result.seconds},
                                    {"images_per_second", result.images_per_second},
@@ -139,26 +136,29 @@ void run_train(const TrainOptions& options) {
 void add_train(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("train", "train a student by a recipe");
   auto options = std::make_shared<TrainOptions>();
-  command.add_option("recipe", options->recipe, "the recipe, JSON with comments")->required()->type_name("RECIPE.json");
-  command.add_option("overrides", options->overrides, "values that replace the recipe's: key.sub=value");
-  command.add_option("--out", options->out, "folder for the run; must not hold one yet, or see --resume")
+  command.add_option("recipe", options->recipe, "the recipe: JSON with comments")->required()->type_name("RECIPE.json");
+  command.add_option("overrides", options->overrides, "values in place of the recipe's: key.sub=value");
+  command.add_option("--out", options->out, "the folder for the run; it must not hold a run yet, or see --resume")
       ->type_name("DIR");
   command.add_flag("--resume", options->resume,
                    "continue the run in --out from its last complete checkpoint; start it if there is none");
   command.add_flag("--dry-run", options->dry_run,
                    "print the resolved recipe, check data, weights and one step, write nothing");
-  command.add_option("--trace", options->trace, "write a kernel trace for chrome://tracing")->type_name("FILE");
+  command.add_option("--trace", options->trace, "write a trace of all kernels for chrome://tracing")->type_name("FILE");
   add_force(command, options->force);
-  command.add_flag("--json", options->json, "print one JSON object on stdout, everything else on stderr");
-  command.add_option("--dtype", options->dtype, "short for dtype=: auto, fp32, bf16 or fp16");
-  command.add_option("--device", options->device, "short for device=: auto, cpu or cuda");
-  command.add_option("--threads", options->threads, "short for threads=");
-  command.add_option("--batch", options->batch, "short for train.batch=");
+  options->common.trains = true;
+  add_common(command, options->common);
+  for (const ShortForm& form : kShortForms)
+    if (CLI::Option* option = command.get_option(form.option); option->get_items_expected_max() > 0)  // a flag has none
+      option->default_str(fmt::format("the recipe's {}", form.key));
   add_example(command,
               "coss train recipes/coss_resnet56_resnet20_cifar10.json data.path=cifar-10-batches-bin "
               "teacher.weights=resnet56-4bfd9763.th --out runs/cifar10\n\nRecipe keys and defaults:\n" +
                   config_help());
-  command.callback([options] { run_train(*options); });
+  command.callback([options, &command] {
+    take_short_forms(command, options->overrides);
+    run_train(*options);
+  });
 }
 
 }  // namespace coss

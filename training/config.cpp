@@ -1,4 +1,4 @@
-// What no single key of a recipe shows.
+// The checks that need more than one key, or a table of names.
 #include "training/config.h"
 
 #include <fmt/format.h>
@@ -83,7 +83,8 @@ void check(const Config& c) {
     need(c.data.views.empty() || described == taken,
          fmt::format("data.views describes {} views, and the method {} takes {}", described, c.method.name, taken));
   }
-  for (float stddev : c.data.normalization.stddev) need(stddev > 0, "data.stddev must be above 0");
+  if (c.data.stddev)
+    need(*std::min_element(c.data.stddev->begin(), c.data.stddev->end()) > 0, "data.stddev must be above 0");
   at_least("student.classes", c.student.classes, 0);
   at_least("train.batch", c.train.batch, 1);
   at_least("train.epochs", c.train.epochs, 1);
@@ -120,7 +121,7 @@ void check(const Config& c) {
   if (!complaints.empty()) refuse("recipe", complaints);
 }
 
-std::vector<ViewConfig> views_of(const Config& config) {
+std::vector<ViewConfig> list_views(const Config& config) {
   const ViewConfig usual{config.data.augmentation, config.data.image_size, 1};
   if (config.data.views.empty()) return std::vector<ViewConfig>(size_t(views_of(config.method)), usual);
   std::vector<ViewConfig> all;

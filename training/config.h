@@ -1,6 +1,9 @@
-// Config: a training recipe. Defaults are here; the one table of its keys is in config.cpp, and parsing, overrides,
-// error messages, printing and the help listing all come from it.
+// Config: a training recipe as it was written. Defaults are here; the one table of its keys is in recipe.cpp, and
+// parsing, overrides, error messages, printing and the help listing all come from it. What it leaves open is settled by
+// resolve() (training/resolve.h).
 #pragma once
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,8 @@
 
 namespace coss {
 
+using Channels = std::array<float, 3>;  // red, green, blue
+
 // Views of each image that are made alike.
 struct ViewConfig {
   std::string augmentation;  // empty: data.augmentation
@@ -20,15 +25,14 @@ struct ViewConfig {
 
 struct DataConfig {
   std::string path;
-  std::string test;         // test images, of data without a split of its own
+  std::string test;         // other images, for tests; for data that is not split by itself
   double split = 0;         // share of each class that is held out instead; 0: none
   uint64_t split_seed = 0;  // which images these are
   int64_t image_size = 224;
   std::string augmentation = "moco_v2";
   std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above
   int workers = 2;
-  Normalization normalization;      // keys data.mean and data.stddev
-  bool normalization_said = false;  // one of the two stands in the recipe
+  std::optional<Channels> mean, stddev;  // of pixels in [0, 1]; none: as student.weights want, else ImageNet's
 };
 
 struct TeacherConfig {
@@ -41,28 +45,29 @@ struct StudentConfig {
   std::string model;
   std::string weights;  // empty: random initial values
   std::string from = "auto";
-  int64_t classes = 0;  // of the student's own classifier; 0: those of the data if the method needs labels, else none
+  // Of the student's classifier; 0: those of the data if the method needs labels, else those of the published network.
+  int64_t classes = 0;
 };
 
 struct NeighborsConfig {
-  std::string file;     // .npy of `coss mine`; empty: mined with the teacher before the first step
+  std::string file;     // .npy file that `coss mine` wrote; empty: the teacher mines before the first step
   int64_t nearest = 0;  // neighbors per anchor; 0: a plain shuffled batch
   int64_t pool = 31;    // they are drawn from this many nearest
-  bool unique = false;  // no image twice in a batch, as far as the stored neighbors allow
+  bool unique = false;  // no image comes twice in a batch, as far as the stored neighbors allow
 };
 
 struct TrainConfig {
   int64_t batch = 256;     // images per step, anchors and neighbors together
   int64_t epochs = 100;    // of anchors
   int64_t max_steps = 0;   // stop after this many steps; 0: after `epochs`
-  int64_t accumulate = 1;  // a step is this many batches of batch / accumulate images
+  int64_t accumulate = 1;  // a step is this many micro-batches of batch / accumulate images
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off
 };
 
 struct CheckpointConfig {
-  int64_t every_steps = 1000;  // 0: only at the end
-  int64_t keep = 2;            // the newest this many; 0: all
+  int64_t every_steps = 1000;  // 0: one checkpoint at the end
+  int64_t keep = 2;            // how many of the newest are kept; 0: all
 };
 
 struct LogConfig {
@@ -95,13 +100,14 @@ struct Config {
   int64_t anchors() const { return train.batch / (1 + neighbors.nearest); }
 };
 
-// What no single key shows: choices that exist, ranges, values that only fit together. All complaints in one Error.
+// Checks that choices exist, that numbers are in their ranges, and that values fit together. Throws one Error with all
+// complaints.
 void check(const Config& config);
 
-// What the method's views are made by, one entry for each.
-std::vector<ViewConfig> views_of(const Config& config);
+// How each view that the method takes of an image is made, one entry a view; nothing is left out.
+std::vector<ViewConfig> list_views(const Config& config);
 
-// Throws an Error with all complaints about what `origin` says; there is one at least.
+// Throws an Error with all complaints about the recipe `origin`; there is at least one.
 [[noreturn]] void refuse(const std::string& origin, const std::vector<std::string>& complaints);
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// Both halves run over rows only: a symmetric matrix has its columns there too.
+// Both halves read rows only: in a symmetric matrix these are the columns too.
 #include "training/eigenvalues.h"
 
 #include <algorithm>
@@ -10,10 +10,11 @@
 namespace coss {
 namespace {
 
-// diagonal (n) and the one beside it (n - 1) of a matrix that is similar to `a`; of `a` the lower triangle is read.
+// Gives the diagonal (n) and the one beside it (n - 1) of a tridiagonal matrix that is similar to `a`, of which the
+// lower triangle is read.
 void tridiagonalize(std::vector<double>& a, int64_t n, std::vector<double>& diagonal, std::vector<double>& beside) {
   std::vector<double> mirror(static_cast<size_t>(n)), product(mirror);
-  // The last row first: what remains is a leading square.
+  // The last row comes first, so that what remains is a leading square.
   for (int64_t last = n - 1; last > 0; --last) {
     double* row = a.data() + last * n;
     diagonal[size_t(last)] = row[last];
@@ -85,7 +86,7 @@ std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, int64_t n)
   for (size_t i = 0; i < size_t(n); ++i) size = std::max(size, std::abs(diagonal[i]) + std::abs(beside[i]));
   const double nothing = std::numeric_limits<double>::epsilon() * size;
 
-  // Two or three steps set one eigenvalue free; a matrix that needs more than this has values that are not finite.
+  // Usually two or three steps give one eigenvalue. A matrix that needs far more has values that are not finite.
   int64_t steps_left = 50 * n;
   for (size_t high = size_t(n) - 1; high > 0;) {
     if (std::abs(beside[high - 1]) <= nothing) {

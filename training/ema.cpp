@@ -1,4 +1,4 @@
-// Ema: the averages are flat copies of the three ranges.
+// The averages are flat copies of the three ranges of parameters.
 #include "training/ema.h"
 
 namespace coss {

@@ -1,4 +1,4 @@
-// Ema: exponential moving average of all parameters; running statistics are copied.
+// Ema: the exponential moving average of all parameters. Running statistics are copied, not averaged.
 #pragma once
 #include <vector>
 
@@ -10,11 +10,11 @@ class Ema {
  public:
   // Starts from the current values.
   Ema(Params& params, float decay);
-  // average = decay * average + (1 - decay) * value; after every optimizer step.
+  // average = decay * average + (1 - decay) * value. Called after every update.
   void step(Params& params);
-  // Exchanges averages and parameters, for an evaluation; called again, it restores them.
+  // Exchanges averages and parameters, for an evaluation or a file. A second call restores them.
   void swap(Params& params);
-  // For checkpoints: writing into the storage restores it.
+  // The averages, for checkpoints. Writing into their storage restores them.
   std::vector<StateTensor> state() const;
 
  private:

@@ -1,4 +1,4 @@
-// The norm of all gradients, on the device.
+// One kernel for each range; both add to the same sum.
 #include "training/grad_norm.h"
 
 namespace coss {

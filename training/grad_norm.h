@@ -1,10 +1,10 @@
-// Gradient norm over the flat ranges; nothing is read on the host.
+// The norm of the gradient over the flat ranges, on the device: nothing is read on the host.
 #pragma once
 #include "layers/params.h"
 
 namespace coss {
 
-// |gradient|^2 of all trainable parameters, before kGradScale. square_sum: (1) in the masters' dtype.
+// Gives |gradient|^2 of all trainable parameters, before kGradScale. square_sum: (1) in the masters' dtype.
 void grad_square_sum(Params& params, Tensor& square_sum);
 
 }  // namespace coss

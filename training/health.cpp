@@ -1,4 +1,5 @@
-// One Gram matrix of each side, in double, gives ranks and neighbors; everything else is small beside it.
+// One Gram matrix for the student and one for the teacher, in double, give ranks and neighbors. All other work is
+// small.
 #include "training/health.h"
 
 #include <fmt/format.h>
@@ -37,7 +38,7 @@ Rows transposed(const Rows& x) {
   return y;
 }
 
-// Products of all pairs of rows, (count, count): four rows by four at a time, packed so that both are read in order.
+// Products of all pairs of rows, (count, count). Tiles of four rows by four are packed, so that both are read in order.
 std::vector<double> gram(const Rows& x) {
   constexpr int64_t kTile = 4;
   const int64_t tiles = (x.count + kTile - 1) / kTile;
@@ -63,7 +64,7 @@ std::vector<double> gram(const Rows& x) {
   return g;
 }
 
-// Returns the lengths that the rows had.
+// Scales each row to unit length and returns the lengths that the rows had.
 std::vector<double> to_unit_length(Rows& x) {
   std::vector<double> lengths;
   for (int64_t i = 0; i < x.count; ++i) {
@@ -96,7 +97,7 @@ double spread_of_unit_rows(Rows unit) {
   return sum / std::sqrt(double(unit.width));
 }
 
-// Products of the centered rows, from their cosines and lengths.
+// Products of the centered rows, from the cosines and lengths of the rows.
 std::vector<double> centered_gram(std::vector<double> g, const std::vector<double>& lengths) {
   const size_t n = lengths.size();
   std::vector<double> mean(n, 0.0);
@@ -110,8 +111,8 @@ std::vector<double> centered_gram(std::vector<double> g, const std::vector<doubl
   return g;
 }
 
-// exp of the entropy of the roots of the eigenvalues of `square` (n, n) over their sum. Up to `nothing` they are the
-// roundings of the products.
+// The exponential of the entropy of the singular values, each divided by their sum. They are the roots of the
+// eigenvalues of `square` (n, n); eigenvalues up to `nothing` are rounding errors and count as 0.
 double effective_rank(std::vector<double> square, int64_t n, double nothing) {
   std::vector<double> values = symmetric_eigenvalues(std::move(square), n);
   double sum = 0, entropy = 0;
@@ -122,7 +123,7 @@ double effective_rank(std::vector<double> square, int64_t n, double nothing) {
   return std::exp(entropy);
 }
 
-// Of every row of `cosines` (n, n) the k largest but itself, nearest first.
+// For every row of `cosines` (n, n) the k other rows with the largest cosines, nearest first.
 std::vector<std::vector<int>> nearest_rows(const std::vector<double>& cosines, int64_t n, int64_t k) {
   std::vector<std::vector<int>> nearest;
   std::vector<int> order(static_cast<size_t>(n));
@@ -145,7 +146,7 @@ double overlap(const std::vector<std::vector<int>>& a, const std::vector<std::ve
   return double(both) / double(int64_t(a.size()) * k);
 }
 
-// Standard deviation, rank and cosines of one side.
+// Standard deviation, rank and cosines of the student's or the teacher's features.
 struct Side {
   double spread = Health::kNone, rank = Health::kNone;
   int64_t rows = 0;
@@ -189,7 +190,7 @@ Health measure_health(const Tensor& student, const Tensor& teacher) {
   health.student_std = s.spread, health.student_rank = s.rank;
   health.teacher_std = t.spread, health.teacher_rank = t.rank;
   if (s.rows != t.rows) return health;
-  // Where all other rows are asked for the overlap says nothing.
+  // If k is the number of all other rows, the overlap is always 1 and says nothing.
   const int64_t others = s.rows - 1, most = others > 10 ? 10 : others > 5 ? 5 : others > 1 ? 1 : 0;
   if (most == 0) return health;
   const auto of_student = nearest_rows(s.cosines, s.rows, most), of_teacher = nearest_rows(t.cosines, t.rows, most);
@@ -200,7 +201,7 @@ Health measure_health(const Tensor& student, const Tensor& teacher) {
 }
 
 std::vector<std::string> HealthWatch::look(int64_t step, const Health& health, double gradient_norm) {
-  // A fresh network tells images apart badly; ranks of a few rows and of a young student mean nothing.
+  // At first a network hardly tells images apart, and ranks of a few rows or of an untrained student mean nothing.
   constexpr int64_t kSettled = 500, kEnoughRows = 32, kMemory = 51, kFewest = 5;
   constexpr double kCollapsed = 1e-3;
   std::vector<std::string> warnings;
@@ -212,7 +213,7 @@ std::vector<std::string> HealthWatch::look(int64_t step, const Health& health, d
   if (std::isnan(first_std_)) first_std_ = health.student_std;
   if (settled && (health.student_std < kCollapsed || health.student_std < first_std_ / 10))
     warn("student_std", fmt::format("student_std is {:.3g}, {:.3g} at the start: the features of all images become the "
-                                    "same; usually schedule.learning_rate is too high or the head died",
+                                    "same; usually schedule.learning_rate is too high or the head gives zeros",
                                     health.student_std, first_std_));
   if (settled && enough && (health.student_rank < 2 || health.student_rank < health.teacher_rank / 10))
     warn(
@@ -236,15 +237,15 @@ std::vector<std::string> HealthWatch::look(int64_t step, const Health& health, d
   if (gradient_norm == 0)
     warn("gradient_norm 0",
          "gradient_norm is 0: nothing is learned; the loss does not depend on the student, or its "
-         "activations died");
-  if (!std::isfinite(gradient_norm)) return warnings;  // of a skipped fp16 step; a bad loss is reported elsewhere
+         "activations are all zero");
+  if (!std::isfinite(gradient_norm)) return warnings;  // a skipped fp16 step; a bad loss is reported elsewhere
   if (int64_t(norms_.size()) >= kFewest) {
     std::vector<double> sorted = norms_;
     const auto middle = sorted.begin() + int64_t(sorted.size() / 2);
     std::nth_element(sorted.begin(), middle, sorted.end());
     if (*middle > 0 && gradient_norm > 1000 * *middle)
-      warn("gradient_norm", fmt::format("gradient_norm is {:.3g}, usually {:.3g}: one batch moves everything; "
-                                        "train.clip_norm=1 or a lower schedule.learning_rate usually mend it",
+      warn("gradient_norm", fmt::format("gradient_norm is {:.3g}, usually {:.3g}: one batch changes all weights; "
+                                        "train.clip_norm=1 or a lower schedule.learning_rate usually helps",
                                         gradient_norm, *middle));
   }
   norms_.push_back(gradient_norm);

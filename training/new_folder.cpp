@@ -1,5 +1,5 @@
-// A folder aside whose lock nobody holds is a dead one. Between its making and its locking it is empty or has a lock
-// that is free, so another process may take it for dead and remove it; then the next name is tried.
+// A folder aside whose lock nobody holds was left by a process that has ended. A new folder has no held lock for a
+// moment, so another process may remove it; then the next name is tried.
 #include "training/new_folder.h"
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Removes a folder; the lock goes last, so that a half-removed folder is still one that can be told to be dead.
+// Removes a folder. The lock is removed last, so that another process can still recognize a half-removed folder.
 void remove_folder(const fs::path& folder, const std::string& lock) {
   std::error_code ignored;
   std::vector<fs::path> entries;
@@ -69,7 +69,7 @@ FileLock::FileLock(const fs::path& path, bool make) {
   const bool locked = flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
   const int reason = errno;
   struct stat status = {};
-  // A file that was removed in the meantime is no lock.
+  // The file may have been removed in the meantime: then nothing is held.
   if (locked && fstat(descriptor_, &status) == 0 && status.st_nlink > 0) return;
   close(std::exchange(descriptor_, -1));
   COSS_CHECK(locked || reason == EWOULDBLOCK, fmt::format("cannot lock {}: {}", path.string(), std::strerror(reason)));
@@ -122,7 +122,7 @@ void NewFolder::make_aside() {
     aside_ = place_.parent_path() / fmt::format("{}{}-{}", stem, getpid(), attempt);
     std::error_code failed;
     if (fs::create_directory(aside_, failed)) lock_ = FileLock(aside_ / lock_name_, /*make=*/true);
-    // Somebody's start that failed may have removed the parents that it had made.
+    // A start of another process may have failed and removed the parents that it had made.
     COSS_CHECK(!failed || failed == std::errc::no_such_file_or_directory,
                fmt::format("cannot make {} in {}: {}", path_, place_.parent_path().string(), failed.message()));
   }
@@ -147,7 +147,7 @@ void NewFolder::appear() {
 
 void NewFolder::remove() {
   std::error_code ignored;
-  // Back to the hidden name first: under its own it is whole or gone.
+  // It goes back to its hidden name first: under its own name it is always whole.
   const bool hidden = !appeared_ || std::rename(place_.c_str(), aside_.c_str()) == 0;
   if (lock_.held())
     remove_folder(hidden ? aside_ : place_, lock_name_);

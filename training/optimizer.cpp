@@ -1,4 +1,4 @@
-// SGD, AdamW and LARS: state beside the flat ranges, one kernel call per range and step.
+// SGD, AdamW and LARS keep their state beside the flat ranges; an update is one kernel call for each range.
 #include "training/optimizer.h"
 
 #include "engine/text.h"
@@ -12,7 +12,7 @@ Tensor zeros_like(const Tensor& x) {
   return zeros;
 }
 
-// The kernels want an empty tensor where there is no separate compute copy.
+// The kernels take an empty tensor if there is no separate compute copy.
 Tensor compute_copy(const FlatRange& range) {
   return range.compute.dtype() == range.value.dtype() ? Tensor() : range.compute;
 }

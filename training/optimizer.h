@@ -25,13 +25,13 @@ class Optimizer {
   virtual ~Optimizer() = default;
   // One update of all ranges. scalars: f32 (kScalarCount) on the device. Gradients are zero afterwards.
   virtual void step(Params& params, const Tensor& scalars) = 0;
-  // The state as flat tensors, for checkpoints; writing into their storage restores it.
+  // The state as flat tensors, for checkpoints. Writing into their storage restores it.
   virtual std::vector<StateTensor> state() const = 0;
 };
 
-// State for `params`, which must be allocated and not frozen. Throws Error on an unknown name.
+// Makes an optimizer with state for `params`, which must be allocated and not frozen. Throws Error on an unknown name.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, Params& params);
-// The names make_optimizer knows.
+// The names that make_optimizer knows.
 const std::vector<std::string>& optimizer_names();
 
 }  // namespace coss

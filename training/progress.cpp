@@ -1,4 +1,4 @@
-// The progress line and its plain form are the same text; only a terminal gets it rewritten in place.
+// On a terminal the line is rewritten in place; elsewhere the same text is a line of its own.
 #include "training/progress.h"
 
 #include <fmt/format.h>

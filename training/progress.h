@@ -1,4 +1,4 @@
-// Progress: one line that is rewritten on a terminal, plain lines anywhere else.
+// Progress: one line that is rewritten on a terminal; anywhere else, one plain line after the other.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -13,7 +13,7 @@ struct ProgressState {
   std::vector<std::pair<std::string, double>> numbers;  // loss terms, gradient norm …
   double learning_rate = 0;
   double images_per_second = 0;
-  double wait_share = 0;  // of the time, spent waiting for data
+  double wait_share = 0;  // the part of the time that was spent waiting for data
   double seconds_left = 0;
 };
 
@@ -24,14 +24,14 @@ std::string format_duration(double seconds);
 
 class Progress {
  public:
-  // `out` is stderr when stdout belongs to JSON.
+  // `out` is stderr if stdout is for JSON.
   explicit Progress(std::FILE* out = stdout);
   ~Progress() { finish(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   void show(const ProgressState& state);
-  // A line that stays, above the progress line.
+  // Writes a line that stays, above the progress line.
   void message(const std::string& text);
   // Ends the progress line.
   void finish();
@@ -39,7 +39,7 @@ class Progress {
  private:
   std::FILE* out_;
   bool terminal_;
-  size_t shown_ = 0;  // width of what the progress line covers now
+  size_t shown_ = 0;  // width of the progress line as it is shown now
 };
 
 }  // namespace coss

@@ -24,9 +24,9 @@ namespace coss {
 namespace {
 
 using Json = nlohmann::json;
-using Triple = float[3];
+using MaybeChannels = std::optional<Channels>;
 using Views = std::vector<ViewConfig>;
-using Target = std::variant<bool*, int*, int64_t*, uint64_t*, float*, double*, std::string*, Triple*,
+using Target = std::variant<bool*, int*, int64_t*, uint64_t*, float*, double*, std::string*, MaybeChannels*,
                             std::vector<double>*, Views*>;
 
 struct Key {
@@ -46,8 +46,8 @@ const char* augmentation_help() {
   return text.c_str();
 }
 
-// The table: every key of a recipe, those under `method.` as the chosen method has them. A default is what a fresh
-// Config holds.
+// The table of all keys of a recipe. Those under `method.` are the options of the chosen method. A key's default is
+// what a new Config holds.
 std::vector<Key> keys(Config& c) {
   std::vector<Key> table{
       {"seed", &c.seed, "seed of everything random: initial values, order, augmentation, neighbors"},
@@ -71,10 +71,10 @@ std::vector<Key> keys(Config& c) {
        "...]; "
        "empty: all as data.augmentation and data.image_size"},
       {"data.workers", &c.data.workers, "threads that decode images"},
-      {"data.mean", &c.data.normalization.mean,
-       "mean of red, green and blue of pixels in [0, 1]; unless given, as student.weights want"},
-      {"data.stddev", &c.data.normalization.stddev,
-       "standard deviation of red, green and blue; unless given, as student.weights want"},
+      {"data.mean", &c.data.mean,
+       "mean of red, green and blue of pixels in [0, 1]; null: as student.weights want, else ImageNet's"},
+      {"data.stddev", &c.data.stddev,
+       "standard deviation of red, green and blue; null: as student.weights want, else ImageNet's"},
 
       {"teacher.model", &c.teacher.model,
        "network of the teacher, see `coss models`; empty where the method has no teacher"},
@@ -97,7 +97,7 @@ std::vector<Key> keys(Config& c) {
       {"train.batch", &c.train.batch, "images of a step, anchors and neighbors together"},
       {"train.epochs", &c.train.epochs, "passes over the data, with each image as an anchor"},
       {"train.max_steps", &c.train.max_steps, "steps after which the run ends; 0: it ends after train.epochs"},
-      {"train.accumulate", &c.train.accumulate, "parts into which a step's batch is split to save memory"},
+      {"train.accumulate", &c.train.accumulate, "micro-batches into which a step's batch is split to save memory"},
       {"train.clip_norm", &c.train.clip_norm, "largest norm of the gradient; 0: no limit"},
       {"train.ema_decay", &c.train.ema_decay, "decay of the moving average of the parameters; 0: no average"},
 
@@ -140,7 +140,7 @@ std::vector<Key> keys(Config& c) {
   return table;
 }
 
-// How a run is watched and fed; none of it changes a weight.
+// True for keys of how a run is watched and fed: none of them changes a weight.
 bool is_harmless(const std::string& name) {
   for (const char* prefix : {"log.", "checkpoint.", "knn."})
     if (name.starts_with(prefix)) return true;
@@ -166,8 +166,8 @@ Json json_of(const Target& target) {
   return std::visit(
       [](auto* value) -> Json {
         using T = std::remove_pointer_t<decltype(value)>;
-        if constexpr (std::is_same_v<T, Triple>)
-          return Json{shortest((*value)[0]), shortest((*value)[1]), shortest((*value)[2])};
+        if constexpr (std::is_same_v<T, MaybeChannels>)
+          return *value ? Json{shortest((**value)[0]), shortest((**value)[1]), shortest((**value)[2])} : Json();
         else if constexpr (std::is_same_v<T, float>)
           return shortest(*value);
         else if constexpr (std::is_same_v<T, double>)
@@ -189,7 +189,7 @@ const char* wanted(const Target& target) {
         if constexpr (std::is_same_v<T, int> || std::is_same_v<T, int64_t>) return "a whole number";
         if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) return "a number";
         if constexpr (std::is_same_v<T, std::string>) return "a text";
-        if constexpr (std::is_same_v<T, Triple>) return "a list of three numbers";
+        if constexpr (std::is_same_v<T, MaybeChannels>) return "a list of three numbers";
         if constexpr (std::is_same_v<T, Views>)
           return "a list of views, each {\"augmentation\": name, \"image_size\": pixels, \"count\": number}";
         return "a list of numbers";
@@ -205,7 +205,7 @@ Json json_of(const Key& key) {
 std::string wanted(const Key& key) { return key.option ? values_of(*key.option) : wanted(key.target); }
 
 bool is_list(const Target& target) {
-  return std::holds_alternative<Triple*>(target) || std::holds_alternative<std::vector<double>*>(target) ||
+  return std::holds_alternative<MaybeChannels*>(target) || std::holds_alternative<std::vector<double>*>(target) ||
          std::holds_alternative<Views*>(target);
 }
 
@@ -230,7 +230,20 @@ bool read_integer(const Json& json, T& value) {
   return true;
 }
 
-// Each may leave out what it takes from the keys above.
+// Null means that nothing is given.
+bool read_channels(const Json& json, MaybeChannels& channels) {
+  channels.reset();
+  if (json.is_null()) return true;
+  if (!json.is_array() || json.size() != 3) return false;
+  channels.emplace();
+  for (size_t i = 0; i < 3; ++i) {
+    if (!json[i].is_number()) return false;
+    (*channels)[i] = float(json[i].get<double>());
+  }
+  return true;
+}
+
+// A view may leave out what it takes from data.augmentation and data.image_size.
 bool read_views(const Json& json, Views& views) {
   if (!json.is_array()) return false;
   views.clear();
@@ -265,14 +278,13 @@ bool read(const Json& json, const Target& target) {
           return read_integer(json, *value);
         } else if constexpr (std::is_same_v<T, Views>) {
           return read_views(json, *value);
+        } else if constexpr (std::is_same_v<T, MaybeChannels>) {
+          return read_channels(json, *value);
         } else {
-          if (!json.is_array() || (std::is_same_v<T, Triple> && json.size() != 3)) return false;
+          if (!json.is_array()) return false;
           for (const Json& item : json)
             if (!item.is_number()) return false;
-          if constexpr (std::is_same_v<T, Triple>)
-            for (size_t i = 0; i < 3; ++i) (*value)[i] = float(json[i].get<double>());
-          else
-            *value = json.get<std::vector<double>>();
+          *value = json.get<std::vector<double>>();
           return true;
         }
       },
@@ -318,13 +330,11 @@ class Reader {
     } else if (std::holds_alternative<std::string*>(key->target)) {
       set(name, value);
     } else {
-      const bool bare_list = is_list(key->target) && !value.starts_with('[');
+      const bool bare_list = is_list(key->target) && !value.starts_with('[') && value != "null";
       const Json json = Json::parse(bare_list ? "[" + value + "]" : value, nullptr, false);
       set(name, json.is_discarded() ? Json(value) : json);
     }
   }
-
-  bool was_set(const std::string& name) const { return set_.count(name) > 0; }
 
   std::vector<std::string> complaints;
 
@@ -347,8 +357,6 @@ class Reader {
       std::string shown = value.dump(-1, ' ', false, Json::error_handler_t::replace);
       if (shown.size() > 60) shown = shown.substr(0, 57) + "...";
       complaints.push_back(fmt::format("{} must be {}, found {}", name, wanted(*key), shown));
-    } else {
-      set_.insert(name);
     }
   }
 
@@ -377,7 +385,6 @@ class Reader {
 
   const Config& config_;
   std::vector<Key> keys_;
-  std::set<std::string> set_;  // names of the keys that were given
 };
 
 // JSON with comments. A key that stands twice in one object is refused: only one of the two values could be meant.
@@ -405,7 +412,7 @@ Json parse_json(const std::string& text, const std::string& origin) {
   return json;
 }
 
-// What the recipe and then the overrides say: the other keys under `method.` follow from it.
+// The name that the recipe or, after it, an override gives. It decides which other keys there are under `method.`.
 std::optional<std::string> method_name(const Json& json, const std::vector<std::string>& overrides) {
   std::optional<std::string> name;
   for (const char* place : {"/method/name", "/method.name"}) {
@@ -432,7 +439,6 @@ Config parse_config(const std::string& text, const std::string& origin, const st
   reader.object(json, "");
   for (const std::string& item : overrides) reader.override(item);
   if (!reader.complaints.empty()) refuse(origin, reader.complaints);
-  config.data.normalization_said = reader.was_set("data.mean") || reader.was_set("data.stddev");
   check(config);
   return config;
 }

@@ -1,5 +1,5 @@
-// Files of a run. A checkpoint is written in ".tmp_step_…", synchronized, marked and renamed, in this order, so
-// whatever interrupts it, a folder named step_… with the mark holds everything.
+// The files of a run. A checkpoint is written as ".tmp_step_…", forced to the disk, marked and renamed, in this order.
+// So, whatever interrupts it, a folder named step_… with the mark holds everything.
 #include "training/run_folder.h"
 
 #include <fmt/chrono.h>
@@ -52,7 +52,7 @@ std::optional<int64_t> step_of(const std::string& name) {
   return std::stoll(name.substr(5));
 }
 
-// An append-only text file; each line reaches the system at once.
+// A text file that only grows; each line is handed to the system at once.
 class LineFile {
  public:
   explicit LineFile(std::string path) : path_(std::move(path)), file_(std::fopen(path_.c_str(), "ae")) {
@@ -75,8 +75,8 @@ class LineFile {
 };
 
 // Oldest first.
-std::vector<Checkpoint> complete_checkpoints(const std::string& path) {
-  std::vector<Checkpoint> found;
+std::vector<RunCheckpoint> complete_checkpoints(const std::string& path) {
+  std::vector<RunCheckpoint> found;
   for (const auto& entry : fs::directory_iterator(path + "/" + kCheckpoints))
     if (const auto step = step_of(entry.path().filename()); step && fs::exists(entry.path() / kMark))
       found.push_back({*step, entry.path().string()});
@@ -84,10 +84,10 @@ std::vector<Checkpoint> complete_checkpoints(const std::string& path) {
   return found;
 }
 
-// Whether a process that was killed left this: a file that was being written, or features on their way to neighbors.
+// True for files that a killed process left: one that was being written, or features that were to be mined.
 bool is_remains(const std::string& name) { return is_unfinished(name) || name == passing_features("neighbors.npy"); }
 
-// Empties a folder without a recipe that holds nothing but what a start makes before its first step.
+// Empties a folder that has no recipe and holds only what a start makes before its first step.
 void clear_dead_start(const std::string& path) {
   std::error_code ignored;
   if (!fs::is_directory(path + "/" + kCheckpoints, ignored) || !fs::is_empty(path + "/" + kCheckpoints, ignored))
@@ -109,7 +109,8 @@ void clear_dead_start(const std::string& path) {
 }  // namespace
 
 struct RunFolder::Files {
-  // Two processes on one run would spoil each other's files: log.txt is locked by one of these as long as it is open.
+  // Two processes on one run would damage each other's files, so log.txt is locked: by `made` in a new folder, by
+  // `lock` in one that is continued.
   std::unique_ptr<NewFolder> made;
   FileLock lock;
   std::unique_ptr<LineFile> log, metrics;
@@ -227,17 +228,17 @@ std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(c
   return target.string();
 }
 
-std::vector<Checkpoint> RunFolder::checkpoints() const {
+std::vector<RunCheckpoint> RunFolder::checkpoints() const {
   return checked("read the checkpoints of " + path_, [&] { return complete_checkpoints(path_); });
 }
 
-std::optional<Checkpoint> RunFolder::last_checkpoint() const {
-  const std::vector<Checkpoint> all = checkpoints();
+std::optional<RunCheckpoint> RunFolder::last_checkpoint() const {
+  const std::vector<RunCheckpoint> all = checkpoints();
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
 void RunFolder::prune(int64_t keep) {
-  std::vector<Checkpoint> all = checkpoints();
+  std::vector<RunCheckpoint> all = checkpoints();
   checked("remove old checkpoints of " + path_, [&] {
     std::vector<fs::path> broken;
     for (const auto& entry : fs::directory_iterator(path_ + "/" + kCheckpoints)) {
@@ -248,7 +249,7 @@ void RunFolder::prune(int64_t keep) {
     for (const fs::path& path : broken) fs::remove_all(path);
     if (keep <= 0) return;
     for (size_t i = 0; i + size_t(keep) < all.size(); ++i) {
-      // The mark goes first: a half-removed checkpoint must not count.
+      // The mark is removed first: a half-removed checkpoint must not count.
       fs::remove(fs::path(all[i].path) / kMark);
       fs::remove_all(all[i].path);
     }

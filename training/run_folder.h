@@ -1,6 +1,6 @@
-// RunFolder: what a training run leaves on disk, and the rules that keep it whole: nothing is overwritten silently, the
-// folder appears with all that resuming needs and goes again if the start fails, and a checkpoint either carries its
-// mark of completeness or does not count.
+// RunFolder: the files of a training run, and the rules that keep them whole. Nothing is overwritten silently. The
+// folder appears with all that resuming needs, and is removed if the start fails. A checkpoint counts only with its
+// mark of completeness.
 //
 //   config.json     the resolved recipe               checkpoints/step_00001234/   one folder each, the mark `complete`
 //   log.txt         what was printed, with times      metrics.jsonl                one object per logged step
@@ -17,7 +17,8 @@
 
 namespace coss {
 
-struct Checkpoint {
+// A complete checkpoint of the run.
+struct RunCheckpoint {
   int64_t step = 0;
   std::string path;
 };
@@ -25,12 +26,12 @@ struct Checkpoint {
 class RunFolder {
  public:
   static bool holds_run(const std::string& path);
-  // A new run, in a folder that does not exist, is empty, or holds what a start left that was killed. The folder is
-  // removed with this object unless keep() was called or a checkpoint written. Throws Error when `path` holds a run
-  // already or anything else.
+  // Starts a new run in a folder that does not exist, is empty, or holds only what a killed start left. The folder is
+  // removed with this object unless keep() was called or a checkpoint was written. Throws Error if `path` holds a run
+  // or anything else.
   static RunFolder create(const std::string& path, const Config& config);
-  // Throws Error when `path` holds no run, or one of a recipe that differs in what is computed (the differences
-  // listed). A run without a checkpoint starts anew: its metrics are removed.
+  // Continues the run in `path`. Throws Error if there is none, or if its recipe differs in what is computed (it lists
+  // the differences). A run without a checkpoint starts again from its beginning: its metrics are removed.
   static RunFolder resume(const std::string& path, const Config& config);
 
   RunFolder(RunFolder&&) noexcept;
@@ -38,23 +39,23 @@ class RunFolder {
   ~RunFolder();
 
   const std::string& path() const { return path_; }
-  // From now on there is something to continue.
+  // From now on the folder stays: there is something to continue.
   void keep();
   bool is_kept() const;
 
-  // One line with the time in front, to log.txt.
+  // Writes one line to log.txt, with the time in front.
   void log(const std::string& line);
-  // One line of metrics.jsonl, {"step": …, name: value, …}, and a TensorBoard scalar for each.
+  // Writes one line of metrics.jsonl, {"step": …, name: value, …}, and one TensorBoard scalar for each value.
   void metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values);
-  // Forgets metrics of steps after `step`: a resumed run writes them again.
+  // Removes the metrics of steps after `step`: a resumed run writes them again.
   void truncate_metrics(int64_t step);
 
-  // Calls write(folder) on a folder aside, marks it complete and renames it into place. An interrupted or failed write
-  // leaves no checkpoint. Returns its final path.
+  // Calls write(folder) with a folder aside, marks that complete and renames it into place. If writing fails or is
+  // interrupted, there is no checkpoint. Returns the checkpoint's path.
   std::string write_checkpoint(int64_t step, const std::function<void(const std::string& folder)>& write);
-  std::vector<Checkpoint> checkpoints() const;  // complete ones, oldest first
-  std::optional<Checkpoint> last_checkpoint() const;
-  // Removes all but the newest `keep` (0: removes none) and what broken writes left.
+  std::vector<RunCheckpoint> checkpoints() const;  // complete ones, oldest first
+  std::optional<RunCheckpoint> last_checkpoint() const;
+  // Removes all checkpoints but the newest `keep` (0: it removes none), and what unfinished writes left.
   void prune(int64_t keep);
 
  private:

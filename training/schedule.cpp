@@ -1,4 +1,4 @@
-// Learning rates: warm-up, then the named curve.
+// A warm-up, then the curve of the schedule's name.
 #include "training/schedule.h"
 
 #include <algorithm>

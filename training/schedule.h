@@ -1,4 +1,4 @@
-// Learning rates as a pure function of the step, so that a run resumes anywhere without state.
+// The learning rate is a pure function of the step, so that a run can be resumed anywhere without state.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,18 +12,18 @@ struct ScheduleOptions {
   double final = 0;             // cosine: the rate at the end
   bool per_epoch = false;       // the rate changes between epochs only, else at every step
 
-  // Linear warm-up from `warmup_start` to base; the cosine then runs over what is left.
+  // The rate rises linearly from `warmup_start` to base; the cosine then runs over the rest of the epochs.
   double warmup_epochs = 0;
   double warmup_start = 0;
-  // cosine: base is kept while the epoch is below this, but the cosine counts from the start of training (as the CoSS
-  // authors' program does).
+  // cosine: the rate stays at base while the epoch is below this. The cosine nevertheless counts from the start of
+  // training, as in the program of CoSS's authors.
   double hold_epochs = 0;
   // step: the rate is multiplied by `factor` at each of these epochs.
   std::vector<double> milestones{};
   double factor = 0.1;
 };
 
-// The rate of update `step` (0 is the first). Throws Error on an unknown name.
+// The rate of step `step` (0 is the first). Throws Error on an unknown name.
 double learning_rate(const ScheduleOptions& options, int64_t step, int64_t steps_per_epoch, int64_t total_steps);
 const std::vector<std::string>& schedule_names();
 

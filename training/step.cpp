@@ -1,4 +1,4 @@
-// The straight line of a training step: upload, augment, forward, backward, optimizer.
+// A training step in its order: upload, augmentation, forward, backward, optimizer.
 #include "training/step.h"
 
 #include <algorithm>
@@ -59,7 +59,7 @@ void Step::perform(Half& half, const std::function<void()>& work) {
   if (!records_) return work();
   Context& ctx = context(options_.device);
   const Kernels& k = kernels(options_.device);
-  if (half.done == 0) ctx.pool().trim();  // what was done before the first step has left
+  if (half.done == 0) ctx.pool().trim();  // gives back the memory of all work before the first step
   const PoolScope scope(ctx, memory_);
   if (half.done < kAsItStands) {
     ++half.done;
@@ -71,7 +71,7 @@ void Step::perform(Half& half, const std::function<void()>& work) {
     try {
       work();
     } catch (...) {
-      k.end_recording(ctx, recording);  // or the device stays in it
+      k.end_recording(ctx, recording);  // else the device would stay in its recording mode
       throw;
     }
     k.end_recording(ctx, half.recording);
@@ -88,25 +88,26 @@ void Step::run(const Batch& batch) {
           .augment_images(ctx, options_.normalization, sources_[v].params, sources_[v].pixels, inputs_.views[v]);
     compute();
   });
-  ++batches_;
+  ++micro_batches_;
 }
 
 void Step::run_on(const Tensor& images) {
   prepare_inputs(images.shape()[0]);
   inputs_.views.assign(sources_.size(), images);
   perform(forward_, [this] { compute(); });
-  ++batches_;
+  ++micro_batches_;
 }
 
 void Step::rehearse(int64_t images) {
   prepare_inputs(images);
   for (Tensor& view : inputs_.views) kernels(options_.device).fill(context(options_.device), 0, view);
   perform(forward_, [this] { compute(); });
-  ++batches_;
+  ++micro_batches_;
   update(0);
 }
 
-// What a recording uses stays where it is: new memory means a new recording, new shapes mean new plans before that.
+// A recording uses memory at fixed places. So new memory needs a new recording, and new shapes also need new plans
+// first.
 void Step::prepare_inputs(int64_t images) {
   if (inputs_.labels.numel() == images) return;
   forward_ = Half{};
@@ -146,7 +147,7 @@ void Step::upload(const Batch& batch) {
 
 void Step::compute() {
   const TraceSpan span("forward and backward");
-  student_features_ = teacher_features_ = {};  // before the new ones need memory
+  student_features_ = teacher_features_ = {};  // frees their memory for the new ones
   Tape tape;
   const LossTerms terms = method_.forward(inputs_);
   student_features_ = terms.student;
@@ -159,7 +160,7 @@ void Step::compute() {
   const Kernels& k = kernels(options_.device);
   k.meter_add(ctx, inputs_.step, terms.values, sums_);
   if (terms.teacher.empty()) return;
-  // Not every loss shows it: some compare or clamp what they are given.
+  // Not every loss becomes NaN when the teacher's features are: some compare or clamp what they are given.
   k.sum_squares(ctx, 0, terms.teacher, teacher_squares_);
   k.meter_add(ctx, inputs_.step, teacher_squares_, teacher_meter_);
 }
@@ -169,7 +170,7 @@ void Step::update(double learning_rate) {
   upload_scalars(learning_rate, learner_ != Learner::companion, scalars_);
   if (companion_) upload_scalars(options_.companion_rate, learner_ != Learner::student, companion_scalars_);
   perform(update_, [this] { apply_gradient(); });
-  params_.renew_versions();  // a replay writes behind the tensors' backs
+  params_.renew_versions();  // a replay changes values without the tensors' knowledge
   if (companion_) companion_->renew_versions();
   count_update(updates_ + 1);
 }
@@ -203,33 +204,33 @@ void Step::count_update(int64_t updates) {
   if (learner == learner_) return;
   learner_ = learner;
   method_.learn(learner);
-  forward_ = Half{};  // it computes something else now
+  forward_ = Half{};  // the old recording computes for another learner
 }
 
-void Step::restore(int64_t updates, int64_t batches_since_read) {
+void Step::restore(int64_t updates, int64_t micro_batches_since_read) {
   if (companion_) companion_->refresh_compute();
   count_update(updates);
-  batches_ = batches_since_read;
+  micro_batches_ = micro_batches_since_read;
 }
 
 StepMeans Step::read() {
   std::vector<double> sums = sums_.to_vector<double>();
   StepMeans means;
   sums.pop_back();
-  for (double sum : sums) means.terms.push_back(sum / double(std::max<int64_t>(batches_, 1)));
+  for (double sum : sums) means.terms.push_back(sum / double(std::max<int64_t>(micro_batches_, 1)));
   means.gradient_norm = std::sqrt(square_sum_.item()) / double(options_.accumulate) / loss_scale();
   start_means();
   return means;
 }
 
 void Step::start_means() {
-  // Sums of 0, and -1: no step whose numbers are not finite.
+  // Sums of 0; the last entry is -1: no step whose numbers are not finite.
   for (Tensor* meter : {&sums_, &teacher_meter_}) {
     std::vector<double> fresh(size_t(meter->numel()), 0.0);
     fresh.back() = -1;
     kernels(options_.device).upload(context(options_.device), fresh.data(), *meter);
   }
-  batches_ = 0;
+  micro_batches_ = 0;
 }
 
 int64_t Step::first_bad_step() const { return int64_t(sums_.to_vector<double>().back()); }

@@ -1,6 +1,7 @@
-// Step: one training step from a batch in host memory to updated parameters. Nothing in it reads a device value on the
-// host; what is to be seen is added up on the device and read by read() every so often. On a device that records, its
-// two halves are recorded once and replayed from then on.
+// Step: what a training step does, from micro-batches in host memory to updated parameters; one object does all steps
+// of a run. An update changes the parameters, a micro-batch is a part of it, and a step is what users see counted: one
+// update. Nothing in it reads a device value on the host; what is to be seen is added up on the device and read by
+// read() every so often. On a device that records, its two halves are recorded once and replayed from then on.
 #pragma once
 #include <functional>
 #include <memory>
@@ -19,7 +20,7 @@ struct StepOptions {
   DType dtype = DType::f32;
   std::vector<int32_t> image_sizes = {224};  // of each view
   Normalization normalization = {};
-  int64_t accumulate = 1;  // batches per update
+  int64_t accumulate = 1;  // micro-batches per update
   double clip_norm = 0;    // 0: off
   double ema_decay = 0;    // 0: off
   bool record = true;      // where the device can
@@ -29,9 +30,8 @@ struct StepOptions {
 
 // Means over the steps since the last reading.
 struct StepMeans {
-  std::vector<double> terms;    // in the order of Method::term_names()
-  double gradient_norm = 0;     // of the last step, before clipping
-  int64_t first_bad_step = -1;  // the first step whose loss was not finite, or -1
+  std::vector<double> terms;  // in the order of Method::term_names()
+  double gradient_norm = 0;   // of the last step, before clipping
 };
 
 class Step {
@@ -39,44 +39,46 @@ class Step {
   // Borrows all three; they must outlive the step.
   Step(Method& method, Params& params, Optimizer& optimizer, const StepOptions& options);
 
-  // Forward and backward of one batch; gradients add up.
+  // Forward and backward of one micro-batch; gradients add up.
   void run(const Batch& batch);
-  // The same on images that are on the device already, (N,H,W,3) in the compute dtype, which are every view, with
-  // labels and places 0: for timing.
+  // Does the same with images that are on the device already, for timing: (N,H,W,3) in the compute dtype. They are
+  // every view; labels and indices are 0.
   void run_on(const Tensor& images);
-  // One batch of black images and an update at rate 0, to see that a step can run.
+  // One micro-batch of black images and an update at rate 0, to see that a step can run.
   void rehearse(int64_t images);
-  // After `accumulate` batches: clip, optimizer, averages.
+  // Called after `accumulate` micro-batches: clips the gradient, updates the parameters, then the averages.
   void update(double learning_rate);
 
   int64_t updates() const { return updates_; }
-  StepMeans read();                // and start the means anew
-  int64_t first_bad_step() const;  // since the last reading: the first whose loss was not finite, or -1
-  // The same of the teacher's features.
+  // Reads the means and starts new ones. Waits for the device.
+  StepMeans read();
+  // The first step since the last reading whose loss was not finite, or -1. Waits.
+  int64_t first_bad_step() const;
+  // The same for the teacher's features.
   int64_t first_bad_teacher_step() const;
-  // Of the last batch, (N,D): what the method shows for the figures of health; empty where it shows none.
+  // Features of the last micro-batch, (N,D), that the method gives for the figures of health; empty if it gives none.
   const Tensor& student_features() const { return student_features_; }
   const Tensor& teacher_features() const { return teacher_features_; }
   Ema* ema() { return ema_ ? &*ema_ : nullptr; }
   // The scale of the loss in f16 training; 1 in every other dtype. Waits.
   double loss_scale() const { return scaler_.empty() ? 1 : scaler_.to_doubles()[0]; }
-  // Memory that only the recorded step uses: its own pool. Empty where steps are not recorded.
+  // The pool of the memory that only the recorded step uses; null where steps are not recorded.
   const Pool* own_pool() const { return memory_.pool.get(); }
 
-  // What a resumed run needs beside the parameters: optimizer state, averages, running means, and the method's state
-  // and companion as tensors, whose storage restore() expects to be filled already, and two counters.
+  // What a resumed run needs beside the parameters: the tensors of optimizer, averages, running means, method and
+  // companion, and two counters. restore() takes the counters; the tensors' storage is filled before it is called.
   std::vector<StateTensor> state() const;
-  int64_t batches_since_read() const { return batches_; }
-  void restore(int64_t updates, int64_t batches_since_read);
+  int64_t micro_batches_since_read() const { return micro_batches_; }
+  void restore(int64_t updates, int64_t micro_batches_since_read);
 
  private:
-  // Half of a step: work that is done as it stands twice, so that every plan and every block of memory exists, then
-  // recorded and replayed.
+  // One half of a step. Its work is done twice without recording, so that every plan and every block of memory exists.
+  // Then it is recorded, and from then on replayed.
   struct Half {
     int done = 0;
     std::unique_ptr<Recording> recording;
   };
-  // On the device, what augment_images makes a view from.
+  // On the device: what augment_images makes a view from.
   struct Source {
     Tensor pixels, params;
   };
@@ -104,9 +106,9 @@ class Step {
   std::vector<Source> sources_;   // of the views
   std::vector<int32_t> indices_;  // on the host, as they are uploaded
   Tensor scalars_, companion_scalars_, scaler_, square_sum_, sums_;
-  Tensor teacher_squares_, teacher_meter_;  // a meter of its own: the state of a run does not need it
+  Tensor teacher_squares_, teacher_meter_;  // not part of state(): a resumed run does not need them
   Tensor student_features_, teacher_features_;
-  int64_t updates_ = 0, batches_ = 0;
+  int64_t updates_ = 0, micro_batches_ = 0;  // in all; since the last reading
 };
 
 }  // namespace coss

@@ -19,7 +19,7 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// A step is due every `every` steps; 0 means never.
+// True every `every` steps; 0 means never.
 bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 }  // namespace
@@ -32,11 +32,24 @@ struct Trainer::Window {
   int64_t run_images = 0;
 };
 
-Trainer::Trainer(const Config& config, Device device)
-    : config_(config), device_(device), dtype_(parse_dtype(config.dtype)) {
-  const DataConfig& data = config.data;
+Trainer::Trainer(ResolvedRecipe recipe) : recipe_(std::move(recipe)) {
+  open_data();
+  count_steps();
+  read_teacher();
+  make_student();
+  make_the_method();
+  recipe_.teacher.reset();
+  recipe_.student.reset();
+  make_step();
+  if (config_.neighbors.nearest == 0 || !config_.neighbors.file.empty()) make_sampler(config_.neighbors.file);
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::open_data() {
+  const DataConfig& data = config_.data;
   const DataSource source{data.path, data.test, data.split, data.split_seed};
-  const bool checks_knn = config.knn.every_epochs > 0 || config.knn.every_steps > 0;
+  const bool checks_knn = config_.knn.every_epochs > 0 || config_.knn.every_steps > 0;
   if (checks_knn && has_test_images(source)) {
     TrainAndTest both = open_both(source);
     train_set_ = std::move(both.train);
@@ -45,88 +58,78 @@ Trainer::Trainer(const Config& config, Device device)
     train_set_ = open_dataset(source, Split::train);
   }
   if (checks_knn) {
-    COSS_CHECK(train_set_->classes() > 0, "knn.every_epochs needs labels, and " + config.data.path +
+    COSS_CHECK(train_set_->classes() > 0, "knn.every_epochs needs labels, and " + data.path +
                                               " has none: set knn.every_epochs=0 and knn.every_steps=0");
     COSS_CHECK(
         test_set_,
-        config.data.path +
+        data.path +
             " is not split into training and test images, and training images must not grade themselves: add "
             "data.test=PATH (another folder or list) or data.split=0.2 (holds out a share of each class), or set "
             "knn.every_epochs=0 and knn.every_steps=0");
   }
-  const MethodInfo& method = find_method(config.method.name);
-  const bool labeled = needs_labels(config.method);
-  COSS_CHECK(!labeled || train_set_->classes() > 0,
-             fmt::format("method {} needs labels, and {} has none", method.name, config.data.path));
-  if (method.needs.teacher)
-    teacher_ = load_network(config.teacher.model, config.teacher.weights, Classifier::optional, device_, dtype_,
-                            config.teacher.from);
-  if (teacher_ && !config.teacher.weights.empty()) teacher_->take_images_of(config.data.normalization);
-
-  const Scope scope(params_);
-  WeightFacts student;
-  student.model = config.student.model;
-  if (!config.student.weights.empty())
-    student = facts_of_weights(config.student.model, config.student.weights, config.student.from);
-  student_model_ = student.model;
-  const ModelInfo& model = find_model(student_model_);
-  int64_t classes = config.student.classes > 0 ? config.student.classes : model.classes;
-  if (labeled && config.student.classes == 0) classes = train_set_->classes();
-  student_ = model.make(scope / "student", classes);
-  count_steps();
-  make_the_method(classes);
-  if (!config.student.weights.empty()) {
-    const WeightReport report =
-        load_weights(config.student.weights, params_, "student", is_classifier, config.student.from);
-    student_report_ = (student.note.empty() ? "" : student.note + "; ") + report.str();
-  }
-  make_step();
-  if (config.neighbors.nearest == 0 || !config.neighbors.file.empty()) make_sampler(config.neighbors.file);
+  COSS_CHECK(!needs_labels(config_.method) || train_set_->classes() > 0,
+             fmt::format("method {} needs labels, and {} has none", config_.method.name, data.path));
 }
 
-Trainer::~Trainer() = default;
-
 void Trainer::count_steps() {
-  const int64_t micro_batch = config_.train.batch / config_.train.accumulate;
-  const int64_t anchors = micro_batch / (1 + config_.neighbors.nearest);
+  const int64_t anchors = recipe_.micro_anchors;
   COSS_CHECK(train_set_->size() >= anchors,
-             fmt::format("train.batch: {} images make a batch of {} anchors impossible", train_set_->size(), anchors));
-  batches_per_epoch_ = train_set_->size() / anchors;
-  steps_per_epoch_ = std::max<int64_t>(1, batches_per_epoch_ / config_.train.accumulate);
+             fmt::format("train.batch: a batch needs {} anchors, and {} has {} images: use a smaller batch", anchors,
+                         config_.data.path, train_set_->size()));
+  micro_batches_per_epoch_ = train_set_->size() / anchors;
+  steps_per_epoch_ = std::max<int64_t>(1, micro_batches_per_epoch_ / config_.train.accumulate);
   total_steps_ = config_.train.max_steps > 0 ? config_.train.max_steps : config_.train.epochs * steps_per_epoch_;
 }
 
+void Trainer::read_teacher() {
+  if (!recipe_.teacher) return;
+  teacher_ = load_network(*recipe_.teacher, Classifier::optional, recipe_.device, recipe_.dtype);
+  teacher_->take_images_of(recipe_.normalization);
+  if (needs_teacher_head(config_.method)) teacher_head_ = load_head(*recipe_.teacher, recipe_.device, recipe_.dtype);
+}
+
+void Trainer::make_student() {
+  student_model_ = recipe_.student ? recipe_.student->facts().model : config_.student.model;
+  const ModelInfo& model = find_model(student_model_);
+  student_classes_ = config_.student.classes > 0    ? config_.student.classes
+                     : needs_labels(config_.method) ? train_set_->classes()
+                                                    : model.classes;
+  student_ = model.make(Scope(params_) / "student", student_classes_);
+}
+
 // The method and its heads, then memory and first values of all parameters.
-void Trainer::make_the_method(int64_t student_classes) {
+void Trainer::make_the_method() {
   const Scope scope(params_);
   MethodParts parts{.scope = scope, .student = *student_};
   if (teacher_) parts.teacher = teacher_->network.get();
-  if (teacher_ && needs_teacher_head(config_.method) && !config_.teacher.weights.empty())
-    teacher_head_ = load_head(teacher_->model, config_.teacher.weights, device_, dtype_, config_.teacher.from);
   if (teacher_head_)
     parts.teacher_head = [head = teacher_head_->head.get()](const Var& x) { return (*head)(x, Mode::eval); };
   if (teacher_)
     parts.teacher_twin = [model = teacher_->model](const Scope& at) { return find_model(model).make(at, 0); };
-  parts.twin = [model = student_model_, student_classes](const Scope& at) {
-    return find_model(model).make(at, student_classes);
+  parts.twin = [model = student_model_, classes = student_classes_](const Scope& at) {
+    return find_model(model).make(at, classes);
   };
   parts.nearest = config_.neighbors.nearest;
-  parts.batch = config_.train.batch / config_.train.accumulate;
+  parts.batch = recipe_.micro_batch;
   parts.images = train_set_->size();
   parts.classes = train_set_->classes();
   for (int64_t i = 0; i < parts.images; ++i) parts.labels.push_back(train_set_->label(i));
   parts.steps_per_epoch = steps_per_epoch_;
   parts.total_steps = total_steps_;
-  parts.image_size = views_of(config_).front().image_size;
+  parts.image_size = recipe_.views.front().image_size;
   method_ = make_method(config_.method, parts);
-  params_.allocate(device_, dtype_, config_.seed);
+  params_.allocate(recipe_.device, recipe_.dtype, config_.seed);
+  if (!recipe_.student) return;
+  const std::string& note = recipe_.student->facts().note;
+  const WeightReport report = recipe_.student->load_into(params_, "student", Classifier::optional);
+  student_report_ = (note.empty() ? "" : note + "; ") + report.str();
 }
 
 void Trainer::make_step() {
-  method_->prepare(device_, dtype_, config_.seed);
+  method_->prepare(recipe_.device, recipe_.dtype, config_.seed);
   optimizer_ = make_optimizer(config_.optimizer, params_);
-  StepOptions options{device_, dtype_, {}, config_.data.normalization};
-  for (const ViewConfig& view : views_of(config_)) options.image_sizes.push_back(int32_t(view.image_size));
+  StepOptions options{recipe_.device, recipe_.dtype, {}, recipe_.normalization};
+  for (const ViewConfig& view : recipe_.views) options.image_sizes.push_back(int32_t(view.image_size));
   options.accumulate = config_.train.accumulate;
   options.clip_norm = config_.train.clip_norm;
   options.ema_decay = config_.train.ema_decay;
@@ -142,9 +145,8 @@ std::string Trainer::summary() const {
       fmt::format("data     {}: {} training images, {} classes{}\n", config_.data.path, train_set_->size(),
                   train_set_->classes(), test_set_ ? fmt::format("; {} test images", test_set_->size()) : "");
   if (teacher_)
-    text += fmt::format("teacher  {}: {} features, {}\n", teacher_->model, (*teacher_)->feature_width,
-                        config_.teacher.weights.empty() ? "random weights" : config_.teacher.weights);
-  if (teacher_ && !teacher_->report.empty()) text += teacher_->report + "\n";
+    text += fmt::format("teacher  {}: {} features, {}\n{}\n", teacher_->model, (*teacher_)->feature_width,
+                        config_.teacher.weights, teacher_->report);
   text += fmt::format("student  {}: {} features, {} trainable parameters, heads included\n", student_model_,
                       student_->feature_width, params_.count());
   if (!student_report_.empty()) text += student_report_ + "\n";
@@ -155,10 +157,10 @@ std::string Trainer::summary() const {
 
 size_t Trainer::rehearse() {
   std::optional<PlanScope> plans;
-  if (device_ == Device::dry) plans.emplace();
-  step_->rehearse(config_.train.batch / config_.train.accumulate);
+  if (recipe_.device == Device::dry) plans.emplace();
+  step_->rehearse(recipe_.micro_batch);
   const Pool* own = step_->own_pool();
-  return context(device_).pool().bytes_peak() + (own ? own->bytes_peak() : 0);
+  return context(recipe_.device).pool().bytes_peak() + (own ? own->bytes_peak() : 0);
 }
 
 TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
@@ -174,24 +176,23 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
     progress.message(fmt::format("resumed from {} at step {}", checkpoint->path, step_->updates()));
   }
   LoaderOptions loading;
-  for (const ViewConfig& view : views_of(config_))
+  for (const ViewConfig& view : recipe_.views)
     loading.views.push_back({find_augmentation(view.augmentation), int32_t(view.image_size)});
   loading.seed = config_.seed;
   loading.workers = config_.data.workers;
   loading.log = [&](const std::string& line) { folder.log(line); };
-  const int64_t per_step = config_.train.accumulate;
-  struct LoaderScope {  // its threads write to the folder's log, so they end before the folder does
+  struct LoaderScope {  // the loader's threads write to the folder's log, so they must end before the folder does
     std::unique_ptr<Loader>& loader;
     ~LoaderScope() { loader.reset(); }
   };
   const LoaderScope scope{loader_};
   loader_ = std::make_unique<Loader>(*train_set_, *sampler_, loading);
-  const int64_t first_batch = step_->updates() * per_step;
-  loader_->start(first_batch / batches_per_epoch_, first_batch % batches_per_epoch_);
+  const int64_t accumulate = config_.train.accumulate, first = step_->updates() * accumulate;
+  loader_->start(first / micro_batches_per_epoch_, first % micro_batches_per_epoch_);
 
   window_ = std::make_unique<Window>();
   while (step_->updates() < total_steps_ && !interrupted()) {
-    for (int64_t i = 0; i < per_step; ++i) {
+    for (int64_t i = 0; i < accumulate; ++i) {
       const Batch* batch = loader_->next();
       step_->run(*batch);
       window_->images += int64_t(batch->indices.size());
@@ -206,7 +207,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
       try {
         knn_check(folder, progress);
       } catch (const Interrupted&) {
-        break;  // the check is given up, the step is kept
+        break;  // without the check's result; the step is kept
       }
     }
     if (is_due(done, config_.checkpoint.every_steps) && done < total_steps_) save(folder);
@@ -230,9 +231,9 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
 }
 
 void Trainer::make_sampler(const std::string& neighbors) {
-  const int64_t micro_batch = config_.train.batch / config_.train.accumulate, nearest = config_.neighbors.nearest;
+  const int64_t nearest = config_.neighbors.nearest;
   if (nearest == 0) {
-    sampler_ = std::make_unique<ShuffledSampler>(train_set_->size(), micro_batch, config_.seed);
+    sampler_ = std::make_unique<ShuffledSampler>(train_set_->size(), recipe_.micro_batch, config_.seed);
     return;
   }
   const NpyArray array = read_npy(neighbors);
@@ -246,7 +247,7 @@ void Trainer::make_sampler(const std::string& neighbors) {
                       : ""));
   const auto* numbers = reinterpret_cast<const int32_t*>(array.bytes.data());
   sampler_ = std::make_unique<NeighborSampler>(std::vector<int32_t>(numbers, numbers + array.shape[0] * array.shape[1]),
-                                               train_set_->size(), micro_batch / (1 + nearest), nearest,
+                                               train_set_->size(), recipe_.micro_anchors, nearest,
                                                config_.neighbors.pool, config_.seed, config_.neighbors.unique);
 }
 
@@ -254,7 +255,7 @@ FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> 
   FeatureOptions options;
   options.image_size = int32_t(config_.data.image_size);
   options.workers = config_.data.workers;
-  options.normalization = config_.data.normalization;
+  options.normalization = recipe_.normalization;
   options.log = std::move(log);
   return options;
 }
@@ -264,9 +265,9 @@ void Trainer::mine_neighbors(const std::string& out, Progress& progress) {
   progress.message("mining neighbors with the teacher");
   MiningOptions mining;
   mining.k = config_.neighbors.pool;
-  mining.device = device_;
+  mining.device = recipe_.device;
   const FeatureOptions options = feature_options([&](const std::string& line) { progress.message(line); });
-  mine_network(**teacher_, *train_set_, dtype_, options, out, mining);
+  mine_network(**teacher_, *train_set_, recipe_.dtype, options, out, mining);
 }
 
 void Trainer::check_finite(const RunFolder& folder) const {
@@ -275,13 +276,13 @@ void Trainer::check_finite(const RunFolder& folder) const {
       bad_teacher < 0 || (bad >= 0 && bad < bad_teacher),
       fmt::format("the features of the teacher {} are not finite in step {}: usually its weights {} are damaged, "
                   "data.mean and data.stddev are not those of the images that it was trained on, or fp16 "
-                  "overflows (dtype=fp32 mends that)",
+                  "overflows (then set dtype=fp32)",
                   config_.teacher.model, bad_teacher + 1, config_.teacher.weights));
   if (bad < 0) return;
   const auto good = folder.last_checkpoint();
   throw Error(
       fmt::format("the loss of step {} is not a finite number; last good checkpoint: {}. A lower "
-                  "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually mend it",
+                  "schedule.learning_rate, train.clip_norm=1 or dtype=fp32 usually helps",
                   bad + 1, good ? good->path : "none"));
 }
 
@@ -310,7 +311,7 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
   values.emplace_back("wait_share", state.wait_share);
   const Health health = measure_health(step_->student_features(), step_->teacher_features());
   for (const auto& number : health.numbers()) values.push_back(number);
-  if (method_->learner(state.step - 1) != Learner::companion)  // else the student stands still, as it should
+  if (method_->learner(state.step - 1) != Learner::companion)  // else the student is meant to stand still
     for (const std::string& warning : health_watch_.look(state.step, health, means.gradient_norm)) {
       progress.message(warning);
       folder.log(warning);
@@ -325,14 +326,14 @@ void Trainer::report(RunFolder& folder, Progress& progress, double rate) {
 }
 
 void Trainer::knn_check(RunFolder& folder, Progress& progress) {
-  check_finite(folder);  // it says more than features that are not finite would
+  check_finite(folder);  // its message says more than one about the features would
   const FeatureOptions options = feature_options([&](const std::string& line) { folder.log(line); });
   const double begin = now();
-  const Features train = extract_features(*student_, *train_set_, device_, dtype_, options);
-  const Features test = extract_features(*student_, *test_set_, device_, dtype_, options);
+  const Features train = extract_features(*student_, *train_set_, recipe_.device, recipe_.dtype, options);
+  const Features test = extract_features(*student_, *test_set_, recipe_.device, recipe_.dtype, options);
   KnnOptions knn;
   knn.k = {config_.knn.k};
-  knn.device = device_;
+  knn.device = recipe_.device;
   const double accuracy = knn_accuracy(train, test, knn).begin()->second;
   const std::string line =
       fmt::format("step {}: kNN accuracy of the student {:.2f} % (k = {})", step_->updates(), accuracy, config_.knn.k);
@@ -345,15 +346,13 @@ void Trainer::knn_check(RunFolder& folder, Progress& progress) {
 
 void Trainer::save_student(const std::string& path) {
   const bool trained = needs_labels(config_.method) || find_method(config_.method.name).needs.teacher_logits;
-  const Normalization& norm = config_.data.normalization;
-  auto triple = [](const float* v) { return fmt::format("{},{},{}", v[0], v[1], v[2]); };
   save_weights(path, params_, "student",
                {{"model", student_model_},
                 {"method", config_.method.name},
                 {"step", std::to_string(step_->updates())},
                 {"classifier", trained ? "trained" : "untrained"},
-                {"image_mean", triple(norm.mean)},
-                {"image_stddev", triple(norm.stddev)}});
+                {"image_mean", channels_text(recipe_.normalization.mean)},
+                {"image_stddev", channels_text(recipe_.normalization.stddev)}});
 }
 
 void Trainer::save_students(const std::string& place) {
@@ -375,9 +374,9 @@ void Trainer::save(RunFolder& folder) {
   folder.log("wrote " + path);
 }
 
-void Trainer::load(const Checkpoint& checkpoint) {
+void Trainer::load(const RunCheckpoint& checkpoint) {
   load_trainer_state(checkpoint.path + "/trainer.safetensors", params_, *step_);
-  COSS_CHECK(step_->updates() == checkpoint.step, checkpoint.path + ": its name and its content tell different steps");
+  COSS_CHECK(step_->updates() == checkpoint.step, checkpoint.path + ": its name says another step than its content");
 }
 
 }  // namespace coss

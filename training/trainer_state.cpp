@@ -1,4 +1,4 @@
-// Flat ranges, optimizer state, averages and meters to and from safetensors; counters travel as metadata.
+// Flat ranges, optimizer state, averages and meters are tensors of a safetensors file; counters are its metadata.
 #include "training/trainer_state.h"
 
 #include "engine/finite.h"
@@ -46,9 +46,10 @@ void save_trainer_state(const std::string& path, Params& params, const Step& ste
     kernels(part.tensor).download(context(part.tensor.device()), part.tensor, tensor.bytes.data());
     tensors.push_back(std::move(tensor));
   }
-  write_safetensors(
-      path, tensors,
-      {{"updates", std::to_string(step.updates())}, {"batches_since_read", std::to_string(step.batches_since_read())}});
+  // The second name is that of earlier versions, whose runs are resumed too.
+  write_safetensors(path, tensors,
+                    {{"updates", std::to_string(step.updates())},
+                     {"batches_since_read", std::to_string(step.micro_batches_since_read())}});
 }
 
 void load_trainer_state(const std::string& path, Params& params, Step& step) {
@@ -70,7 +71,7 @@ void load_trainer_state(const std::string& path, Params& params, Step& step) {
       COSS_CHECK(bad.count == 0, path + ": " + std::to_string(bad.count) + " of the " +
                                      std::to_string(part.tensor.numel()) + " numbers of '" + part.name +
                                      "' are not finite: the run had diverged when it was written; remove this "
-                                     "checkpoint's folder to go on from the one before");
+                                     "checkpoint's folder to continue from the one before");
     }
     kernels(part.tensor).upload(context(part.tensor.device()), bytes.data(), part.tensor);
   }

@@ -1,5 +1,4 @@
-// The exact state of a run as one file: flat buffers in their own precision, so that a resumed run continues bit for
-// bit.
+// The exact state of a run in one file. Buffers keep their own precision, so that a resumed run continues bit for bit.
 #pragma once
 #include <string>
 
@@ -7,8 +6,10 @@
 
 namespace coss {
 
+// Writes parameters, the step's state and its counters to `path`, a safetensors file.
 void save_trainer_state(const std::string& path, Params& params, const Step& step);
-// Fills what save_trainer_state wrote. Throws Error when a tensor is missing or has another size or type.
+// Restores what save_trainer_state wrote. Throws Error if a tensor is missing, has another size or dtype, or if the
+// parameters are not finite.
 void load_trainer_state(const std::string& path, Params& params, Step& step);
 
 }  // namespace coss

@@ -50,7 +50,7 @@ std::vector<uint8_t> bytes_of(const Batch& batch) {
     bytes.insert(bytes.end(), start, start + size);
   };
   add(&batch.epoch, 8);
-  add(&batch.step, 8);
+  add(&batch.number, 8);
   add(batch.indices.data(), batch.indices.size() * 8);
   add(batch.labels.data(), batch.labels.size() * 4);
   add(batch.valid.data(), batch.valid.size());
@@ -87,10 +87,10 @@ Batches take(Loader& loader, int count) {
   return batches;
 }
 
-Batches load(const Dataset& dataset, LoaderOptions options, int64_t epoch, int64_t step, int count) {
+Batches load(const Dataset& dataset, LoaderOptions options, int64_t epoch, int64_t number, int count) {
   ShuffledSampler sampler(dataset.size(), 12, 9);
   Loader loader(dataset, sampler, std::move(options));
-  loader.start(epoch, step);
+  loader.start(epoch, number);
   return take(loader, count);
 }
 
@@ -103,7 +103,7 @@ TEST(Loader, NumberOfWorkersAndRingChangeNothing) {
 }
 
 TEST(Loader, StartsAtAnyStepOfAnyEpoch) {
-  const FakeDataset dataset(50);  // four steps per epoch
+  const FakeDataset dataset(50);  // four batches per epoch
   const Batches all = load(dataset, options_with(2, 3), 0, 0, 12);
   EXPECT_EQ(load(dataset, options_with(2, 3), 1, 2, 6), Batches(all.begin() + 6, all.end()));
   EXPECT_EQ(load(dataset, options_with(2, 3), 1, 4, 4), Batches(all.begin() + 8, all.end()));
@@ -166,11 +166,11 @@ TEST(Loader, BrokenImagesAreReplacedByTheNextReadableOne) {
   while (const Batch* batch = loader.next()) {
     ++batches;
     for (const uint8_t valid : batch->valid) ASSERT_EQ(valid, 1);
-    if (batch->step == 0) {
+    if (batch->number == 0) {
       EXPECT_EQ(batch->indices, (std::vector<int64_t>{0, 1, 2, 3, 4, 7, 7, 7, 8, 9, 10, 11}));
       EXPECT_EQ(batch->labels[5], dataset.label(7));
     }
-    if (batch->step == 24) {
+    if (batch->number == 24) {
       EXPECT_EQ(batch->indices.back(), 0);
     }
   }

@@ -1,4 +1,4 @@
-// Samplers: permutations, neighbors drawn from the pool, and steps that do not depend on what was drawn before.
+// Samplers: permutations, neighbors drawn from the pool, and batches that do not depend on what was drawn before.
 #include "data/sampler.h"
 
 #include <gtest/gtest.h>
@@ -13,19 +13,19 @@ namespace {
 
 TEST(Sampler, SequentialKeepsTheShortLastBatch) {
   SequentialSampler sampler(10, 4);
-  EXPECT_EQ(sampler.steps_per_epoch(), 3);
+  EXPECT_EQ(sampler.batches_per_epoch(), 3);
   EXPECT_EQ(sampler.batch(0, 0), (std::vector<int64_t>{0, 1, 2, 3}));
   EXPECT_EQ(sampler.batch(5, 2), (std::vector<int64_t>{8, 9}));
 }
 
 TEST(Sampler, ShuffledIsAPermutationPerEpoch) {
   ShuffledSampler sampler(103, 10, 1);
-  EXPECT_EQ(sampler.steps_per_epoch(), 10);
+  EXPECT_EQ(sampler.batches_per_epoch(), 10);
   std::vector<std::vector<int64_t>> epochs;
   for (int64_t epoch = 0; epoch < 2; ++epoch) {
     std::vector<int64_t> all;
-    for (int64_t step = 0; step < 10; ++step) {
-      const auto batch = sampler.batch(epoch, step);
+    for (int64_t number = 0; number < 10; ++number) {
+      const auto batch = sampler.batch(epoch, number);
       ASSERT_EQ(batch.size(), 10u);
       all.insert(all.end(), batch.begin(), batch.end());
     }
@@ -71,10 +71,10 @@ std::vector<int32_t> ring_of_neighbors(int32_t size, int32_t stored) {
 TEST(Sampler, NeighborsComeFromTheAnchorsPoolWithoutRepetition) {
   NeighborSampler sampler(ring_of_neighbors(40, 8), 40, 4, 3, 6, 5);
   EXPECT_EQ(sampler.batch_size(), 16);
-  EXPECT_EQ(sampler.steps_per_epoch(), 10);
+  EXPECT_EQ(sampler.batches_per_epoch(), 10);
   std::set<int64_t> anchors, offsets;
-  for (int64_t step = 0; step < 10; ++step) {
-    const auto batch = sampler.batch(1, step);
+  for (int64_t number = 0; number < 10; ++number) {
+    const auto batch = sampler.batch(1, number);
     ASSERT_EQ(batch.size(), 16u);
     for (size_t a = 0; a < 4; ++a) {
       const int64_t anchor = batch[4 * a];
@@ -95,8 +95,8 @@ TEST(Sampler, NeighborsAreDrawnAnewEachEpochAndResume) {
   NeighborSampler sampler(ring_of_neighbors(40, 20), 40, 1, 4, 20, 5);
   std::vector<std::vector<int64_t>> of_anchor_3;
   for (int64_t epoch = 0; epoch < 3; ++epoch) {
-    for (int64_t step = 0; step < 40; ++step) {
-      const auto batch = sampler.batch(epoch, step);
+    for (int64_t number = 0; number < 40; ++number) {
+      const auto batch = sampler.batch(epoch, number);
       if (batch[0] == 3) of_anchor_3.push_back(batch);
     }
   }
@@ -145,10 +145,10 @@ TEST(Sampler, ImpossibleRequestsAreErrorsInWords) {
 // With unique no image comes twice while stored neighbors are left.
 TEST(NeighborSampler, UniqueBatchesHoldEachImageOnce) {
   NeighborSampler sampler(ring_of_neighbors(80, 30), 80, 5, 4, 8, 5, /*unique=*/true);
-  for (int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
-    const std::vector<int64_t> batch = sampler.batch(0, step);
+  for (int64_t number = 0; number < sampler.batches_per_epoch(); ++number) {
+    const std::vector<int64_t> batch = sampler.batch(0, number);
     ASSERT_EQ(batch.size(), 25u);
-    EXPECT_EQ(std::set<int64_t>(batch.begin(), batch.end()).size(), 25u) << step;
+    EXPECT_EQ(std::set<int64_t>(batch.begin(), batch.end()).size(), 25u) << number;
   }
   NeighborSampler full(ring_of_neighbors(10, 5), 10, 4, 3, 3, 6, /*unique=*/true);  // 16 places for 10 images
   EXPECT_EQ(full.batch(0, 0).size(), 16u);

@@ -33,8 +33,9 @@ std::vector<int32_t> mine(const std::vector<float>& features, int64_t rows, int6
 
 // ResNet-20's features, or logits, of CIFAR-10.
 Features of_cifar10(const std::string& shared, Split split, bool logits = false) {
-  const auto network = load_network("resnet20_cifar", shared + "/checkpoints/akamaster-cifar10/resnet20-12fca82f.th",
-                                    Classifier::required, Device::cpu, DType::f32);
+  const auto network =
+      load_network(Checkpoint(shared + "/checkpoints/akamaster-cifar10/resnet20-12fca82f.th", "resnet20_cifar"),
+                   Classifier::required, Device::cpu, DType::f32);
   FeatureOptions options;
   options.image_size = 32;
   options.batch = 256;

@@ -23,24 +23,24 @@ std::string write_network(const std::string& path, const std::string& model, int
   return path;
 }
 
-TEST(LoadedNetwork, MetadataGivesNormalisationAndInterpolation) {
+TEST(LoadedNetwork, MetadataGivesNormalizationAndInterpolation) {
   const std::string path = write_network(test::scratch_folder() + "/w.safetensors", "resnet20_cifar", 3,
                                          {{"model", "resnet20_cifar"},
                                           {"image_mean", "0.48145466,0.4578275,0.40821073"},
                                           {"image_stddev", "0.26862954,0.26130258,0.27577711"},
                                           {"interpolation", "bicubic"}});
-  const auto loaded = load_network("resnet20_cifar", path, Classifier::required, Device::cpu, DType::f32);
+  const auto loaded = load_network(Checkpoint(path, "resnet20_cifar"), Classifier::required, Device::cpu, DType::f32);
   EXPECT_TRUE(loaded->bicubic);
   EXPECT_EQ((*loaded)->classes, 3);
   EXPECT_EQ(loaded->normalization.mean[0], 0.48145466f);
   EXPECT_EQ(loaded->model, "resnet20_cifar");
 }
 
-TEST(LoadedNetwork, ImagesOfAnotherNormalisationAreMapped) {
+TEST(LoadedNetwork, ImagesOfAnotherNormalizationAreMapped) {
   const std::string path = write_network(test::scratch_folder() + "/w.safetensors", "resnet20_cifar", 3,
                                          {{"image_mean", "0,0,0"}, {"image_stddev", "1,1,1"}});
-  const auto plain = load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32);
-  const auto mapped = load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32);
+  const auto plain = load_network(Checkpoint(path, "resnet20_cifar"), Classifier::optional, Device::cpu, DType::f32);
+  const auto mapped = load_network(Checkpoint(path, "resnet20_cifar"), Classifier::optional, Device::cpu, DType::f32);
   const Normalization given;
   mapped->take_images_of(given);
   EXPECT_NE(mapped->report.find("mapped"), std::string::npos) << mapped->report;
@@ -59,9 +59,10 @@ TEST(LoadedNetwork, ImagesOfAnotherNormalisationAreMapped) {
 TEST(LoadedNetwork, FromNamesTheLayout) {
   const std::string path =
       write_network(test::scratch_folder() + "/w.safetensors", "resnet20_cifar", 3, {}, "state_dict.");
-  const auto loaded = load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32, "simclr-v1");
+  const auto loaded =
+      load_network(Checkpoint(path, "resnet20_cifar", "simclr-v1"), Classifier::optional, Device::cpu, DType::f32);
   EXPECT_EQ(loaded->normalization, (Normalization{{0, 0, 0}, {1, 1, 1}}));
-  EXPECT_THROW(load_network("resnet20_cifar", path, Classifier::optional, Device::cpu, DType::f32, "nonsense"), Error);
+  EXPECT_THROW(Checkpoint(path, "resnet20_cifar", "nonsense"), Error);
   const test::Outcome outcome =
       test::run_program("eval knn --model resnet20_cifar --weights " + path + " --from nonsense --data nowhere");
   EXPECT_EQ(outcome.code, 2);
@@ -74,11 +75,52 @@ TEST(LoadedNetwork, AVariantIsBuiltWhereTheFileWantsIt) {
     const std::string variant = variant_for(model, model[0] == 'e' ? "lukemelas" : model[0] == 'm' ? "timm" : "mocov3");
     if (variant == model) continue;
     const std::string path = write_network(folder + "/" + variant + ".safetensors", variant, 5, {{"model", variant}});
-    const auto loaded = load_network(model, path, Classifier::required, Device::cpu, DType::f32);
+    const auto loaded = load_network(Checkpoint(path, model), Classifier::required, Device::cpu, DType::f32);
     EXPECT_EQ(loaded->model, variant);
     EXPECT_NE(loaded->report.find("built instead"), std::string::npos) << loaded->report;
-    EXPECT_EQ(load_network(variant, path, Classifier::required, Device::cpu, DType::f32)->model, variant);
+    EXPECT_EQ(load_network(Checkpoint(path, variant), Classifier::required, Device::cpu, DType::f32)->model, variant);
   }
+}
+
+TEST(Checkpoint, FindsTheLargestNetworkAndItsHead) {
+  const std::string path = test::scratch_folder() + "/w.safetensors";
+  Params params;
+  const auto network = find_model("resnet32_cifar").make(Scope(params, "net"), 3);
+  params.allocate(Device::cpu, DType::f32, 7);
+  std::vector<NamedTensor> tensors = weights_as_tensors(params, "net");
+  tensors.push_back({"head.0.weight", FileDType::f32, {2, 64}, std::vector<uint8_t>(2 * 64 * 4)});
+  write_safetensors(path, tensors, {{"model", "resnet32_cifar"}, {"classifier", "untrained"}});
+  const Checkpoint checkpoint(path);
+  EXPECT_EQ(checkpoint.facts().model, "resnet32_cifar");
+  EXPECT_EQ(checkpoint.facts().classes, 3);
+  EXPECT_EQ(checkpoint.facts().note, "");
+  EXPECT_FALSE(checkpoint.facts().trained);
+  EXPECT_THROW(load_network(checkpoint, Classifier::required, Device::cpu, DType::f32), Error);
+  ASSERT_EQ(checkpoint.head_tensors().size(), 1u);
+  EXPECT_EQ(checkpoint.head_tensors()[0].first, "0.weight");
+  EXPECT_NE(load_head(checkpoint, Device::cpu, DType::f32), nullptr);
+
+  // A student's own classifier keeps its first values, and the report says so.
+  Params other;
+  const auto student = find_model("resnet32_cifar").make(Scope(other, "student"), 5);
+  other.allocate(Device::cpu, DType::f32, 8);
+  const WeightReport report = checkpoint.load_into(other, "student", Classifier::optional);
+  EXPECT_EQ(report.mismatched.size(), 2u) << report.str();
+  EXPECT_EQ(report.matched, int64_t(other.entries().size()) - 2);
+  EXPECT_THROW(checkpoint.load_into(other, "student", Classifier::required), Error);
+}
+
+// MoCo's file has its projection head where a ResNet has its classifier.
+TEST(Checkpoint, AHeadIsNoClassifier) {
+  const std::string path =
+      write_network(test::scratch_folder() + "/w.safetensors", "resnet18", 128, {}, "state_dict.module.encoder_q.");
+  const Checkpoint checkpoint(path, "resnet18");
+  EXPECT_EQ(checkpoint.facts().classes, 0);
+  EXPECT_EQ(checkpoint.head_tensors().size(), 2u);
+  EXPECT_THROW(load_network(checkpoint, Classifier::required, Device::cpu, DType::f32), Error);
+  const auto loaded = load_network(checkpoint, Classifier::optional, Device::cpu, DType::f32);
+  EXPECT_EQ((*loaded)->classes, 0);
+  EXPECT_NE(loaded->report.find("2 left over"), std::string::npos) << loaded->report;
 }
 
 TEST(BenchLoad, PrintsTimeAndMemory) {

@@ -22,8 +22,9 @@ TEST(PublishedFiles, GiveTheFeaturesOfPyTorch) {
   ASSERT_FALSE(index.empty());
   for (const auto& row : index) {
     SCOPED_TRACE(row["file"].get<std::string>());
-    const auto loaded = load_network(row["model"], std::string(folder) + "/" + row["file"].get<std::string>(),
-                                     Classifier::optional, Device::cpu, DType::f32);
+    const auto loaded =
+        load_network(Checkpoint(std::string(folder) + "/" + row["file"].get<std::string>(), row["model"]),
+                     Classifier::optional, Device::cpu, DType::f32);
     const Var images(golden_images("images", 2, row["size"], 0, DType::f32, Device::cpu));
     const std::vector<double> wanted = row["features"];
     EXPECT_LT(normalized_error((*loaded)->features(images, Mode::eval).value.to_doubles(), wanted), 1e-10)

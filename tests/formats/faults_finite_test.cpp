@@ -4,8 +4,8 @@
 
 #include "formats/npy.h"
 #include "formats/torch_writer.h"
-#include "formats/weights.h"
 #include "tests/formats/format_support.h"
+#include "tests/support/load_weights.h"
 #include "tests/support/support.h"
 
 namespace coss::test {

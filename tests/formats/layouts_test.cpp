@@ -11,6 +11,7 @@
 #include "formats/weights.h"
 #include "models/network.h"
 #include "tests/formats/format_support.h"
+#include "tests/support/load_weights.h"
 #include "tests/support/support.h"
 
 namespace coss::test {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/formats/format_support.h"
+#include "tests/support/open_count.h"
 #include "tests/support/support.h"
 
 namespace coss::test {
@@ -48,6 +49,20 @@ TEST(TensorFile, LegacyEqualsPyTorch) {
   const TensorFile file = open_tensor_file(golden_path("formats/legacy.pt"));
   EXPECT_EQ(file.container(), "PyTorch legacy");
   EXPECT_EQ(file.tensors().size(), 18u);
+}
+
+TEST(TensorFile, EveryContainerIsOpenedOnce) {
+  for (const char* name : {"zip.pt", "script.pt", "legacy.pt", "tar.pth", "module.safetensors", "stored.npz",
+                           "deflated.npz", "c_order.npy"}) {
+    const std::string path = golden_path(std::string("formats/") + name);
+    OpenCount opened(path);
+    if (!opened.works()) GTEST_SKIP() << "inotify is not there";
+    {
+      const TensorFile file = open_tensor_file(path);
+      for (const FileTensor& tensor : file.tensors()) file.read_bytes(tensor);
+    }
+    EXPECT_EQ(opened.count(), 1) << name;
+  }
 }
 
 TEST(TensorFile, DeflatedZip) {

@@ -5,6 +5,7 @@
 
 #include "models/network.h"
 #include "tests/formats/format_support.h"
+#include "tests/support/load_weights.h"
 #include "tests/support/support.h"
 
 namespace coss::test {

@@ -6,9 +6,9 @@
 #include <cmath>
 
 #include "autograd/ops.h"
-#include "formats/weights.h"
 #include "models/clip.h"
 #include "tests/models/model_goldens.h"
+#include "tests/support/load_weights.h"
 #include "training/optimizer.h"
 
 namespace coss::test {
@@ -173,7 +173,7 @@ TEST(Clip, ATinyTowerIsReadFromAWholeModel) {
       Scope(params), {.blocks = {1, 1, 1, 1}, .width = 8, .embedding = 16, .heads = 4, .image_size = 64});
   params.allocate(Device::cpu, DType::f32, 1, true);
   for (const char* name : {"clip_state_dict_twin_fp32.pt", "clip_jit_twin_fp32.pt"})
-    load_weights(*shared + "/checkpoints/" + name, params, "", nullptr);
+    test::load_weights(*shared + "/checkpoints/" + name, params, "", nullptr);
   const Var images(random_tensor({2, 64, 64, 3}, DType::f32, Device::cpu, 1));
   for (const double value : network->features(images, Mode::eval).value.to_doubles()) EXPECT_TRUE(std::isfinite(value));
 }

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/support/program.h"
 #include "tests/support/support.h"
@@ -44,6 +46,34 @@ TEST(Cli, VersionAndHelp) {
   EXPECT_TRUE(contains(run("train --help").out, "schedule.learning_rate = "));
 }
 
+// Help texts begin in lower case, but for names.
+TEST(Cli, HelpIsOfOneStyle) {
+  constexpr size_t kColumn = 34;  // where the texts begin
+  for (const char* name :
+       {"", "train", "eval", "eval knn", "eval linear", "eval classify", "embed", "mine", "models", "methods",
+        "inspect", "convert", "draw", "bench", "bench load", "bench data", "bench mining", "bench losses", "doctor"}) {
+    std::istringstream help(run(std::string(name) + " --help").out);
+    for (std::string line; std::getline(help, line) && line != "Example:";) {
+      if (line.size() <= kColumn || line[kColumn - 1] != ' ' || std::isupper(line[kColumn]) == 0) continue;
+      const std::string word = line.substr(kColumn, line.find(' ', kColumn) - kColumn);
+      EXPECT_TRUE(word == "PyTorch" || word == "CIFAR" || word == "GiB") << name << ": " << line;
+    }
+  }
+}
+
+TEST(Cli, TrainTakesTheSharedOptions) {
+  const std::string help = run("train --help").out;
+  for (const char* option : {"--dtype", "--tf32", "--device", "--threads", "--batch", "--json"})
+    EXPECT_TRUE(contains(help, option)) << option;
+  EXPECT_EQ(run("train recipe.json --dtype fp12").code, 2);
+  const std::string recipe = write_recipe(R"({"data": {"path": "none"}, "student": {"model": "resnet20_cifar"},
+                                               "method": {"name": "supervised"}, "train": {"batch": 8}})");
+  const Outcome outcome =
+      run("train " + recipe + " dtype=bf16 --dtype fp32 --device cpu --threads 1 --batch 3 --dry-run");
+  for (const char* line : {"\"dtype\": \"fp32\"", "\"device\": \"cpu\"", "\"threads\": 1", "\"batch\": 3"})
+    EXPECT_TRUE(contains(outcome.out, line)) << line << "\n" << outcome.out;
+}
+
 TEST(Cli, WrongUsageEndsWithTwo) {
   struct Case {
     const char* arguments;
@@ -75,7 +105,8 @@ TEST(Cli, ErrorsEndWithOneAndSayWhy) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
-// In one line, before anything is done: this build has no CUDA backend, or there is no GPU, no driver, no library.
+// The message is one line, and nothing is done before: this build has no CUDA backend, or there is no GPU, no driver or
+// no library.
 TEST(Cli, ADeviceThatCannotBeUsedIsSaid) {
   if (contains(run("doctor --json").out, "\"cuda\":{\"usable\":true")) GTEST_SKIP() << "there is a GPU";
   const std::string recipe = write_recipe(R"({"data": {"path": "none"}, "student": {"model": "resnet20_cifar"},

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using test::contains;
 using test::Outcome;
 
-// The tensors of a fresh network, each name behind `prefix`, its classifier under `classifier`.
+// The tensors of a fresh network with `classes` classes, each name behind `prefix`.
 std::vector<NamedTensor> network_tensors(const std::string& model, int64_t classes, const std::string& prefix) {
   Params params;
   const auto network = find_model(model).make(Scope(params, "net"), classes);
@@ -85,9 +85,9 @@ TEST(Convert, HeadsStayOnRequest) {
   EXPECT_EQ(b.tensors().size(), backbone + 1);
   EXPECT_NE(b.find("head.0.weight"), nullptr);
 
-  // The other commands take it from there.
+  // The other commands find what convert wrote about the network.
   const auto loaded =
-      load_network("resnet18", folder + "/a.safetensors", Classifier::optional, Device::cpu, DType::f32);
+      load_network(Checkpoint(folder + "/a.safetensors", "resnet18"), Classifier::optional, Device::cpu, DType::f32);
   EXPECT_EQ(loaded->normalization.stddev[0], 0.228f);
 
   // What a converted file says about itself stays when it is converted again.

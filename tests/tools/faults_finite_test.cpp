@@ -134,7 +134,7 @@ TEST(Faults, A3RanksTreatNanAsWrong) {
     expect_error([&] { linear_probe(train, test, {.solver = solver}); }, {"linear probe", "not finite"});
 }
 
-// The losses of fitnet and nst do not show it. Mining would stop it before the first step, so there is none.
+// The losses of fitnet and nst stay finite all the same. Nothing is mined here, since mining would stop the run before.
 TEST(Faults, A3ATeacherThatIsNotFiniteStopsTraining) {
   const std::string weights = overflowing();
   for (const char* method : {"coss", "fitnet", "nst"}) {

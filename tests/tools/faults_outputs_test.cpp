@@ -142,7 +142,7 @@ TEST(Faults, B3WhatCannotBeWrittenIsSaidBeforeTheWork) {
   fs::create_directory(folder + "/labels.npy");
   fs::create_symlink("nowhere", folder + "/dangling");
   const auto before = contents(folder);
-  // Features that cannot be read: what is wrong with the output comes first.
+  // The features cannot be read either, but the output is checked first.
   const std::string mine = "mine --k 2 --features /nonexistent.npy --out ";
   expect_refused(mine + missing + "/n.npy", {missing + "/n.npy", "the folder " + missing + " does not exist"});
   expect_refused(mine + folder + "/text/n.npy", {folder + "/text/n.npy"});
@@ -155,7 +155,7 @@ TEST(Faults, B3WhatCannotBeWrittenIsSaidBeforeTheWork) {
   expect_refused("train " + in.recipe + " --out " + folder + "/run --trace " + missing + "/t.json",
                  {"the folder " + missing + " does not exist"});
   EXPECT_EQ(contents(folder), before);
-  // Folders that were made for a start that failed go again.
+  // Folders that were made for a start that failed are removed again.
   expect_refused("embed --model resnet8_rd --weights /nonexistent.pth --data /nonexistent --out " + folder + "/a/b/c",
                  {"/nonexistent"});
   EXPECT_EQ(contents(folder), before);

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 using test::read_file;
 using test::write_file;
 
-// Good files to spoil, made once.
+// Good files, made once; the tests damage copies of them.
 struct Goods {
   std::string folder = test::scratch_folder(), images = folder + "/images", weights = folder + "/weights.safetensors",
               features = folder + "/features/features.npy", neighbors = folder + "/neighbors.npy";
@@ -93,7 +93,7 @@ const std::string kEval = "eval knn --batch 8 --threads 2 --k 1 --model resnet20
 TEST(Hostile, Checkpoints) {
   const std::string data = " --data " + goods().images;
   const std::string good = read_file(goods().weights);
-  // A pickle that would call os.system, in the legacy container's clothes and bare.
+  // A pickle that would call os.system, inside of a legacy container and alone.
   const std::string calls_system = std::string("\x80\x02") + "cos\nsystem\nX\x04\0\0\0true\x85R.";
   const std::string magic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e", 15);
   const std::string start = magic + std::string("\x80\x02M\xe9\x03.\x80\x02}q\x00.", 13);

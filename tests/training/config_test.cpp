@@ -8,6 +8,7 @@
 #include "tests/support/program.h"
 #include "tests/support/support.h"
 #include "training/recipe.h"
+#include "training/resolve.h"
 
 namespace coss {
 namespace {
@@ -34,12 +35,20 @@ std::string complaint(const std::string& text, const std::vector<std::string>& o
   return "";
 }
 
+// The same student, trained with labels.
+Config without_teacher(Config config) {
+  config.method = MethodOptions("supervised");
+  return config;
+}
+
 TEST(Config, ReadsValuesCommentsAndDefaults) {
   const Config config = parse_config(kRecipe, "recipe.json", {});
   EXPECT_EQ(config.seed, 7u);
   EXPECT_EQ(config.data.image_size, 32);
-  EXPECT_FLOAT_EQ(config.data.normalization.mean[1], 0.25f);
-  EXPECT_FLOAT_EQ(config.data.normalization.stddev[0], 0.229f);
+  ASSERT_TRUE(config.data.mean);
+  EXPECT_FLOAT_EQ((*config.data.mean)[1], 0.25f);
+  EXPECT_FALSE(config.data.stddev);
+  EXPECT_FLOAT_EQ(resolve(without_teacher(config)).normalization.stddev[0], 0.229f);
   EXPECT_EQ(config.schedule.base, 0.03);
   EXPECT_EQ(config.schedule.milestones, (std::vector<double>{30, 60}));
   EXPECT_EQ(config.anchors(), 16);
@@ -53,7 +62,8 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(config.train.max_steps, 1000);
   EXPECT_EQ(config.data.path, "a=b");
   EXPECT_EQ(config.schedule.milestones, (std::vector<double>{1, 2.5}));
-  EXPECT_FLOAT_EQ(config.data.normalization.stddev[2], 3);
+  ASSERT_TRUE(config.data.stddev);
+  EXPECT_FLOAT_EQ((*config.data.stddev)[2], 3);
   EXPECT_TRUE(config.optimizer.nesterov);
   EXPECT_FLOAT_EQ(config.optimizer.weight_decay, 1e-4f);
 }
@@ -116,9 +126,9 @@ TEST(Config, PrintsWhatItReads) {
 
 TEST(Config, ViewsAreDescribedInOrderAndLeaveOutWhatIsUsual) {
   const Config plain = parse_config(kRecipe, "recipe.json", {});
-  ASSERT_EQ(views_of(plain).size(), 1u);
-  EXPECT_EQ(views_of(plain)[0].augmentation, "cifar");
-  EXPECT_EQ(views_of(plain)[0].image_size, 32);
+  ASSERT_EQ(list_views(plain).size(), 1u);
+  EXPECT_EQ(list_views(plain)[0].augmentation, "cifar");
+  EXPECT_EQ(list_views(plain)[0].image_size, 32);
 
   Config config = parse_config(kRecipe, "recipe.json", {R"(data.views=[{"image_size": 64}])"});
   EXPECT_TRUE(contains(to_json(config), R"("views": [{"count":1,"image_size":64}])")) << to_json(config);
@@ -126,7 +136,7 @@ TEST(Config, ViewsAreDescribedInOrderAndLeaveOutWhatIsUsual) {
   EXPECT_EQ(differences(plain, config).size(), 1u);
 
   config.data.views = {{"moco_v2", 0, 1}, {"patch", 96, 3}};
-  const std::vector<ViewConfig> views = views_of(config);
+  const std::vector<ViewConfig> views = list_views(config);
   ASSERT_EQ(views.size(), 4u);
   EXPECT_EQ(views[0].augmentation, "moco_v2");
   EXPECT_EQ(views[0].image_size, 32);
@@ -145,12 +155,19 @@ TEST(Config, RefusesViewsThatCannotBe) {
     EXPECT_TRUE(contains(refused(views), "data.views must be a list of views, each {\"augmentation\": name")) << views;
 }
 
-TEST(Config, KnowsWhetherTheNormalisationWasGiven) {
+TEST(Config, KnowsWhetherTheNormalizationWasGiven) {
   const char* const bare =
       R"({"method": {"name": "supervised"}, "data": {"path": "x"}, "student": {"model": "resnet18"}})";
-  EXPECT_FALSE(parse_config(bare, "recipe.json", {}).data.normalization_said);
+  const Config open = parse_config(bare, "recipe.json", {"data.mean=null"});
+  EXPECT_FALSE(open.data.mean || open.data.stddev);
+  EXPECT_TRUE(contains(to_json(open), "\"mean\": null"));
   const Config said = parse_config(bare, "recipe.json", {"data.stddev=0.2,0.2,0.2", "student.from=simclr-v1"});
-  EXPECT_TRUE(said.data.normalization_said);
+  ASSERT_TRUE(said.data.stddev);
+  EXPECT_FALSE(said.data.mean);
+  const ResolvedRecipe recipe = resolve(said);
+  EXPECT_EQ(recipe.normalization, (Normalization{{0.485f, 0.456f, 0.406f}, {0.2f, 0.2f, 0.2f}}));
+  EXPECT_EQ(*recipe.config.data.mean, (Channels{0.485f, 0.456f, 0.406f}));
+  EXPECT_FALSE(recipe.student || recipe.teacher);
   EXPECT_EQ(said.student.from, "simclr-v1");
   EXPECT_TRUE(contains(complaint("{\"teacher\": {\"from\": \"nobody\"}}"), "teacher.from is 'nobody'; known: auto"));
 }

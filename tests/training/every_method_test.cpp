@@ -1,5 +1,5 @@
-// Every method of the registry trains by its recipe's keys, in both dtypes of the CPU, and a run that goes on from a
-// checkpoint ends with the bytes of one that went straight through: queues, memory banks, averaged networks and all.
+// Every method of the registry trains by its recipe's keys, in both dtypes of the CPU, and a run that continues from
+// a checkpoint ends with the bytes of one that was never stopped: queues, memory banks, averaged networks, everything.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -35,7 +35,7 @@ std::vector<std::string> names_in(const std::string& folder) {
   return names;
 }
 
-// The words of a tiny run for the program's command line; `more` are further words.
+// The program's arguments for a tiny run; `more` are further arguments.
 std::string train(const std::string& out, const std::string& more = "") {
   static const std::string recipe = [] {
     const std::string path = test::scratch_folder() + "/recipe.json";
@@ -52,7 +52,7 @@ std::string train(const std::string& out, const std::string& more = "") {
   return "train " + recipe + " --out " + out + " " + more;
 }
 
-// Lines of metrics.jsonl without what depends on the clock.
+// Lines of metrics.jsonl without the values that depend on the clock.
 std::vector<nlohmann::json> metrics_of(const std::string& run) {
   std::vector<nlohmann::json> lines;
   std::istringstream file(read_file(run + "/metrics.jsonl"));
@@ -81,7 +81,7 @@ const Straight& straight() {
   return it;
 }
 
-// The whole and nothing but the run, as if nobody had stopped it.
+// The folder holds the files of a whole run and nothing else, as if it had never been stopped.
 void expect_whole(const std::string& run) {
   EXPECT_TRUE(read_file(run + "/student.safetensors") == read_file(straight().run + "/student.safetensors"));
   EXPECT_EQ(metrics_of(run), metrics_of(straight().run));
@@ -151,7 +151,7 @@ TEST(Faults, B5FailedStartLeavesNothing) {
   EXPECT_EQ(names_in(folder), std::vector<std::string>{"run"});
   EXPECT_TRUE(fs::is_empty(folder + "/run"));
   EXPECT_EQ(fs::status(folder + "/run").permissions(), permissions);
-  // The same command, mended, works.
+  // The same command works once its cause of failure is removed.
   const Outcome outcome = run_program(train(folder + "/run"));
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   expect_whole(folder + "/run");
@@ -162,7 +162,7 @@ TEST(Faults, B5StoppedWhileMiningLeavesNothing) {
   const Config config = small_training().recipe({"neighbors.nearest=1", "neighbors.pool=2"});
   for (const bool mined : {false, true}) {
     const SignalScope signals;
-    Trainer trainer(config, Device::cpu);
+    Trainer trainer(resolve(config));
     RunFolder made = RunFolder::create(run, config);
     if (mined) fs::copy_file(straight().run + "/neighbors.npy", run + "/neighbors.npy");
     if (mined) made.keep();  // what the trainer does after the mining
@@ -182,7 +182,7 @@ TEST(Faults, B5MinedNeighborsOutliveAFailedStart) {
   const SignalScope signals;
   Progress progress(stderr);
   {
-    Trainer trainer(config, Device::cpu);
+    Trainer trainer(resolve(config));
     RunFolder made = RunFolder::create(run, config);
     fs::remove(run + "/checkpoints");
     write_file(run + "/checkpoints", "in the way, as the first look for a checkpoint finds");
@@ -192,7 +192,7 @@ TEST(Faults, B5MinedNeighborsOutliveAFailedStart) {
   fs::remove(run + "/checkpoints");
   const auto mined = fs::last_write_time(neighbors);
   RunFolder resumed = RunFolder::resume(run, config);
-  EXPECT_EQ(Trainer(config, Device::cpu).run(resumed, progress).steps, 1);
+  EXPECT_EQ(Trainer(resolve(config)).run(resumed, progress).steps, 1);
   EXPECT_EQ(fs::last_write_time(neighbors), mined);
 }
 
@@ -254,7 +254,7 @@ TEST(Faults, B5TwoStartsOfOneFolder) {
         << outcome.err;
   expect_whole(run);
 
-  // Both past the look at the place: the rename decides.
+  // Both have seen that the place is free: the first to rename gets it.
   const std::string place = test::scratch_folder() + "/run";
   NewFolder one(place, "log.txt");
   {

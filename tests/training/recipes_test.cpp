@@ -5,10 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "evaluation/loaded_network.h"
 #include "formats/weights.h"
 #include "tests/support/support.h"
-#include "tools/command.h"
 #include "tools/drawn_images.h"
 #include "training/recipe.h"
 #include "training/trainer.h"
@@ -18,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As many images as the largest batch, of so many classes: links to one of them.
+// A data set with as many images as the largest batch, of this many classes. All are links to one image.
 std::string many_images(const std::string& folder, int classes) {
   constexpr int kImages = 4100;
   const std::string data = folder + "/data" + std::to_string(classes), drawn = data + "_drawn";
@@ -37,8 +35,8 @@ std::string many_images(const std::string& folder, int classes) {
   return data;
 }
 
-// Zeros in the names and shapes of the model, and of a projection head: a file with a header and a hole, which takes no
-// room on the disk.
+// A file of zeros with the names and shapes of the model and of a projection head. It is a header and a hole, which
+// takes no room on the disk.
 std::string zero_weights(const std::string& folder, const std::string& model, bool with_head) {
   const std::string path = folder + "/" + model + (with_head ? "_head" : "") + ".safetensors";
   if (fs::exists(path)) return path;
@@ -90,16 +88,18 @@ void expect_start(const fs::path& recipe, const std::string& folder) {
   if (!teacher.empty()) overrides.push_back("teacher.weights=unknown yet");
   Config config = load_config(recipe.string(), overrides);
   if (!teacher.empty()) config.teacher.weights = zero_weights(folder, teacher, needs_teacher_head(config.method));
-  config.dtype = dtype_name(resolve_dtype(config.dtype, Device::cpu));
+  config.device = "cpu";
   try {
-    Trainer trainer(config, Device::dry);
+    ResolvedRecipe recipe_here = resolve(config);
+    recipe_here.device = Device::dry;
+    Trainer trainer(std::move(recipe_here));
     EXPECT_GT(trainer.rehearse(), 0u);
   } catch (const std::exception& error) {
     ADD_FAILURE() << error.what();
   }
 }
 
-// Four parts, for the time that one of them takes.
+// The recipes are tested in four parts, so that none takes too long.
 class EveryRecipe : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Parts, EveryRecipe, testing::Range(0, 4));
 

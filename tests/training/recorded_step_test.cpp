@@ -33,7 +33,7 @@ TEST_P(RecordedStep, EqualsLaunchedStepsBitForBit) {
   launched.steps(kSteps);
   recorded.steps(kSteps);
   EXPECT_EQ(launched.values(), recorded.values());
-  // What the figures of health look at is the last replay's.
+  // The features for the figures of health are those of the last replay.
   EXPECT_EQ(launched.step->student_features().to_doubles(), recorded.step->student_features().to_doubles());
 }
 

@@ -1,4 +1,4 @@
-// Learning rates: each curve at points that are known.
+// Learning rates: the values of each curve at known points.
 #include "training/schedule.h"
 
 #include <gtest/gtest.h>

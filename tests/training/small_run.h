@@ -8,7 +8,7 @@
 
 namespace coss::test {
 
-// Learns from every view what another method learns from one, and keeps what it was given.
+// Applies another method, which takes one view, to every view, and keeps its inputs for the test to see.
 class EveryView : public Method {
  public:
   explicit EveryView(std::unique_ptr<Method> method) : method_(std::move(method)) {}

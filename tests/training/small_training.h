@@ -27,7 +27,7 @@ struct SmallTraining {
 
   Config recipe(const std::vector<std::string>& overrides) const {
     return parse_config(R"({
-      "seed": 3, "dtype": "fp32", "threads": 2,
+      "seed": 3, "device": "cpu", "dtype": "fp32", "threads": 2,
       "data": {"image_size": 32, "augmentation": "moco_v2", "workers": 2},
       "teacher": {"model": "resnet20_cifar"}, "student": {"model": "resnet20_cifar"},
       "neighbors": {"nearest": 3, "pool": 7},
@@ -45,7 +45,7 @@ struct SmallTraining {
 
   TrainResult train(const Config& config, const std::string& name, bool resume = false) const {
     const SignalScope signals;  // forgets the signals of other tests
-    Trainer trainer(config, Device::cpu);
+    Trainer trainer(resolve(config));
     RunFolder run = resume ? RunFolder::resume(place(name), config) : RunFolder::create(place(name), config);
     Progress progress(stderr);
     return trainer.run(run, progress);

@@ -33,7 +33,7 @@ TEST(Step, MeansAreOverTheBatchesSinceTheLastReading) {
   run.step->run(run.batch);
   run.step->run(run.batch);
   EXPECT_NEAR(run.step->read().terms.at(0), first, 1e-5 * first);
-  EXPECT_EQ(run.step->batches_since_read(), 0);
+  EXPECT_EQ(run.step->micro_batches_since_read(), 0);
 }
 
 TEST(Step, GivesEveryViewAndTheImagesPlaces) {

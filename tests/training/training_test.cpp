@@ -22,7 +22,7 @@ int train_with_interruptions(const Config& config, const std::string& name, std:
   int interruptions = 0;
   for (int attempt = 0; attempt < 50; ++attempt) {
     const SignalScope signals;
-    Trainer trainer(config, Device::cpu);
+    Trainer trainer(resolve(config));
     const std::string place = small_training().place(name);
     RunFolder run = RunFolder::holds_run(place) ? RunFolder::resume(place, config) : RunFolder::create(place, config);
     Progress progress(stderr);

@@ -6,9 +6,8 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "evaluation/loaded_network.h"
+#include "evaluation/checkpoint.h"
 #include "formats/file_bytes.h"
-#include "formats/weights.h"
 #include "tools/command.h"
 #include "tools/commands.h"
 #include "tools/evaluation_options.h"
@@ -43,27 +42,31 @@ void read_through(const std::string& path) {
 
 void run_bench_load(const BenchLoadOptions& options) {
   apply(options.common);
-  const WeightFacts facts = facts_of_weights(options.model, options.file, options.from);
+  const auto load = [&](Params& params) {
+    const Checkpoint checkpoint(options.file, options.model, options.from);
+    checkpoint.load_into(params, "", Classifier::optional);
+  };
+  const WeightFacts facts = Checkpoint(options.file, options.model, options.from).facts();
   const ModelInfo& model = find_model(facts.model);
   Params params;
   const auto network = model.make(Scope(params), facts.classes > 0 ? facts.classes : model.classes);
   params.allocate(options.common.place(), options.common.compute(), /*seed=*/0, /*frozen=*/true);
 
   const int64_t before = peak_of_process();
-  load_weights(options.file, params, "", is_classifier, options.from);
+  load(params);
   const int64_t memory = peak_of_process() - before;
-  double load = 1e9, twice = 1e9;  // the best of several, since the file is in the page cache
+  double loading = 1e9, twice = 1e9;  // the best of several, since the file is in the page cache
   for (int64_t run = 0; run < options.runs; ++run) {
-    load = std::min(load, seconds_of([&] { load_weights(options.file, params, "", is_classifier, options.from); }));
+    loading = std::min(loading, seconds_of([&] { load(params); }));
     twice = std::min(twice, seconds_of([&] {
                        read_through(options.file);
                        read_through(options.file);
                      }));
   }
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"seconds", load},
+    fmt::print("{}\n", nlohmann::ordered_json{{"seconds", loading},
                                               {"seconds_to_read_twice", twice},
-                                              {"ratio", load / twice},
+                                              {"ratio", loading / twice},
                                               {"bytes", FileBytes(options.file).size()},
                                               {"peak_bytes", memory}}
                            .dump());
@@ -71,7 +74,7 @@ void run_bench_load(const BenchLoadOptions& options) {
     fmt::print(
         "{}: {:.1f} ms into {} in memory already; {:.1f} ms to read its bytes twice, ratio {:.2f}; {:.1f} MB of "
         "memory\n",
-        options.file, load * 1e3, facts.model, twice * 1e3, load / twice, double(memory) * 1e-6);
+        options.file, loading * 1e3, facts.model, twice * 1e3, loading / twice, double(memory) * 1e-6);
 }
 
 }  // namespace

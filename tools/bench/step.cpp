@@ -61,7 +61,7 @@ void run_bench(const BenchOptions& options) {
   const Device device = options.common.place();
   const DType dtype = options.common.compute();
   if (options.trace) start_trace(device);
-  const auto teacher = load_network(options.teacher, "", Classifier::optional, device, dtype, "auto", /*seed=*/1);
+  const auto teacher = random_network(options.teacher, device, dtype, /*seed=*/1);
   Params params;
   const Scope scope(params);
   const ModelInfo& info = find_model(options.student);
