@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The main job in a few minutes: a teacher, its nearest neighbors, a student distilled without labels, and how good
-# they are.
-#   ./quickstart.sh          on images that the program draws itself
-#   ./quickstart.sh FOLDER   on your own: FOLDER/train/<class>/* and FOLDER/val/<class>/*
+# The main job in a few minutes: trains a teacher, finds nearest neighbors with it, distills a student without labels,
+# and measures both.
+#   ./quickstart.sh          on images that the program draws
+#   ./quickstart.sh FOLDER   on your images: FOLDER/train/<class>/* and FOLDER/val/<class>/*
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 images=${1:+$(realpath "$1")}

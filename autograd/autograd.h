@@ -8,14 +8,14 @@
 
 namespace coss {
 
-// Where a gradient is collected. For an activation: filled during backward, in the activation's dtype. For a parameter:
+// Where a gradient is collected. An activation's is filled during backward, in the activation's dtype. A parameter's is
 // a view of the flat fp32 gradient buffer, to which kernels add.
 struct Grad {
   Tensor value;
   bool is_param = false;
 };
 
-// A tensor and the place its gradient goes; no place means that no gradient is wanted.
+// A tensor and where its gradient is collected; a null `grad` means that no gradient is wanted.
 struct Var {
   Tensor value;
   std::shared_ptr<Grad> grad;
@@ -43,7 +43,7 @@ class Tape {
   // Runs the recorded steps in reverse from d(loss) = seed. loss has shape (1). Each step is destroyed as it finishes,
   // so an activation is freed with its last use. A Tape is used once.
   void backward(const Var& loss, double seed = 1);
-  // The same from a seed that lives on the device (the loss scaler's), shape (1).
+  // The same with a seed that is on the device, shape (1): the loss scale.
   void backward(const Var& loss, const Tensor& seed);
 
   static Tape* active() { return active_; }
@@ -61,7 +61,7 @@ class Tape {
   static constinit thread_local Tape* active_;  // constinit: accessed from other files without a guard
 };
 
-// No operation is recorded in this scope (the teacher's forward pass).
+// While it is alive, no operation is recorded in its thread: the teacher's forward pass.
 struct NoGrad {
   NoGrad() { Tape::active_ = nullptr; }
   ~NoGrad() { Tape::active_ = saved_; }
@@ -72,23 +72,24 @@ struct NoGrad {
   Tape* saved_ = Tape::active_;
 };
 
-// --- for the authors of operations and losses --------------------------------------------------------------------
+// --- helpers for writing operations and losses ---------------------------------------------------------------------
 
 // The result of an operation: it wants a gradient when a tape records and any input wants one.
 Var make_output(Tensor value, std::initializer_list<const Var*> inputs);
-// Adds g to the gradient of x, if x wants one. Adds in place only when nobody else holds the buffer, so g may be given
-// to several Vars; the caller must not write in g afterwards.
+// Adds g to the gradient of x, if x wants one. It adds in place only when nothing else holds the buffer, so g may be
+// given to several Vars. The caller must not write to g afterwards.
 void accumulate(const Var& x, const Tensor& g);
-// The same for kernels that can add: write(beta, target) computes target = beta * target + gradient. A parameter's
-// target is its place in the flat buffer, else a new tensor of x's shape and the given dtype.
+// accumulate() for kernels that can add: write(beta, target) computes target = beta * target + gradient. The target is
+// a parameter's view of the flat buffer, else a new tensor of x's shape and the given dtype.
 void accumulate_with(const Var& x, DType dtype, const std::function<void(float beta, Tensor& target)>& write);
-// The same for kernels that add to several gradients at once: where they add (a parameter's place, else zeros like x),
-// and what is to be done with it afterwards.
+// accumulate() for kernels that add to several gradients at once. begin_sum gives the tensor to add to: a parameter's
+// view of the flat buffer, else zeros like x. Give it to end_sum afterwards.
 Tensor begin_sum(const Var& x);
 void end_sum(const Var& x, const Tensor& sum);
-// The backward of a loss (1) whose forward has computed the gradient dx of its input x as well: dx times the loss's.
+// The backward of a loss (1) whose forward has already computed dx, the gradient of its input x: it multiplies dx by
+// the loss's own gradient.
 Tape::Backward scaled_gradient(const Var& x, Tensor dx);
-// x without its values: all that a backward needs of an input whose values it does not read.
+// x without its values, for a backward that does not read them: the lambda then does not keep them in memory.
 inline Var grad_only(const Var& x) { return Var(Tensor(), x.grad); }
 
 }  // namespace coss

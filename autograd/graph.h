@@ -1,5 +1,5 @@
-// Graph: the operations of a frozen forward pass, written down as they run, for a writer that hands the network on to
-// another program. Each operation adds one line to it when a Graph is alive; without one nothing happens.
+// Graph: a list of the operations of a frozen forward pass, recorded as they run. The ONNX writer makes a file of it.
+// Each operation adds one node while a Graph is alive; without a Graph nothing happens.
 #pragma once
 #include <variant>
 #include <vector>
@@ -9,7 +9,7 @@
 
 namespace coss {
 
-// What a node does; the order of a node's inputs is that of the operation in ops.h, an absent one is empty().
+// What a node does. Its inputs have the order of the operation in ops.h; an absent input is empty().
 namespace node {
 struct Conv {  // x, w, bias, residual
   ConvParams params;
@@ -84,10 +84,10 @@ class Graph {
   friend void note(node::Kind, std::vector<Tensor>, const Tensor&);
   std::vector<GraphNode> nodes_;
   Graph* outer_;
-  static constinit thread_local Graph* active_;
+  static inline constinit thread_local Graph* active_ = nullptr;
 };
 
-// For the authors of operations: one line behind the kernel.
+// Each operation calls it once, after its kernel.
 inline void note(node::Kind kind, std::vector<Tensor> inputs, const Tensor& output) {
   if (Graph* graph = Graph::active()) graph->nodes_.push_back({kind, std::move(inputs), output});
 }

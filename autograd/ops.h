@@ -11,8 +11,7 @@ Var activation(Activation kind, const Var& x);
 inline Var relu(const Var& x) { return activation(Activation::relu, x); }
 Var dropout(const DropoutParams& p, const Tensor& step, const Var& x);  // step: i64 (1)
 Var scale(const Var& x, float factor);
-// f16 -> f32, for a loss: its gradients, before the loss scale, are below what f16 holds. Other dtypes stay as they
-// are.
+// f16 -> f32, for losses: their gradients are too small for f16 before the loss scale is applied. Other dtypes stay.
 Var widened(const Var& x);
 
 // Drops whole images (rows of the first axis) at random, with DropoutParams::rate: stochastic depth (arXiv 1603.09382).
@@ -25,7 +24,7 @@ Var linear(const Var& x, const Var& w, const Var& bias, Activation act = Activat
 
 // x (N,H,W,C), w (K,R,S,C/groups) or depthwise (R,S,C), bias (K) or empty -> (N,P,Q,K)
 Var conv2d(const ConvParams& p, const Var& x, const Var& w, const Var& bias = {});
-// Frozen: act(conv + bias + residual); records nothing. residual may be empty.
+// For frozen networks: act(conv + bias + residual); records nothing. residual may be empty.
 Tensor conv2d_bias_act(const ConvParams& p, Activation act, const Tensor& x, const Tensor& w, const Tensor& bias,
                        const Tensor& residual);
 
@@ -51,15 +50,15 @@ Var patches(int64_t size, const Var& x);                                     // 
 Var join_tokens(const Var& first, const Var& x, const Var& position);
 Var mean_tokens(int64_t first, int64_t count, const Var& x);  // (N,T,D) -> (N,D)
 
-Var reshape(const Var& x, const Shape& shape);            // the same values, the same number of them
-Var rows_of(const Var& x, int64_t first, int64_t count);  // a part of the first axis
+Var reshape(const Var& x, const Shape& shape);            // the same values in another shape, numel() unchanged
+Var rows_of(const Var& x, int64_t first, int64_t count);  // rows first .. first + count - 1 of the first axis
 
 // Matrices, for losses.
 Var accumulated(const Var& x);                 // C -> accumulator_of(C)
 Var product(const Var& a, const Var& b);       // a (N,D), b (M,D) -> a b^T (N,M)
 Var gram(const Var& x);                        // (N,D) -> x x^T (N,N)
-Var softmax(float temperature, const Var& x);  // of each row of x / temperature, (R,D)
-Var center_rows(const Var& x);                 // (R,D), each row less its mean
+Var softmax(float temperature, const Var& x);  // softmax of each row of x / temperature, (R,D)
+Var center_rows(const Var& x);                 // (R,D); subtracts its mean from each row
 Var transpose(const Var& x);                   // (R,D) -> (D,R)
 Var stack_rows(const Var& a, const Var& b);    // (N,D), (M,D) -> (N+M,D)
 

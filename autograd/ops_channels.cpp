@@ -112,11 +112,11 @@ Var shuffle_channels(const Var& x, int64_t groups) {
   COSS_CHECK(groups >= 1 && channels % groups == 0, "[shuffle_channels] " + std::to_string(channels) +
                                                         " channels do not divide into " + std::to_string(groups) +
                                                         " groups");
-  // A shuffle by the number of channels in a group undoes one by the number of groups.
+  // Shuffling by the number of channels in a group undoes shuffling by the number of groups.
   auto shuffled = [](const Tensor& from, int64_t by) {
     Tensor to(from.shape(), from.dtype(), from.device());
     const int64_t count = from.shape().back() / by;
-    // The fewer of the two ways to walk: whole groups to every by-th place, or every count-th element to a whole run.
+    // The way with fewer copies: whole groups to every by-th column, or every count-th column to neighboring columns.
     for (int64_t g = 0; g < std::min(by, count); ++g) {
       if (by <= count)
         copy({.from = g * count, .to = g, .to_stride = by, .count = count}, from, to);

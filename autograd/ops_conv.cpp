@@ -5,7 +5,7 @@
 namespace coss {
 namespace {
 
-// The output's shape, after all that a caller can get wrong was checked.
+// Checks all that a caller can get wrong, and returns the output's shape.
 Shape checked_output(const char* op, const ConvParams& p, const Tensor& x, const Tensor& w) {
   const std::string name = std::string("[") + op + "] ";
   COSS_CHECK(x.shape().rank == 4, name + "input " + x.shape().str() + " is not (N,H,W,C)");

@@ -26,7 +26,7 @@ Var activation(Activation kind, const Var& x) {
   kernels(x.value).activation_forward(ctx, kind, x.value, y.value);
   note(node::Act{kind}, {x.value}, y.value);
   if (y.grad)
-    // The output tells where an activation clipped, and the next operation most likely keeps it anyway.
+    // The output shows where an activation clipped, and the next operation most likely keeps it anyway.
     Tape::active()->record(y, [kind, x = grad_only(x), kept = clips(kind) ? y.value : x.value](Tensor dy) {
       Tensor dx = dy.unique() ? dy : Tensor(dy.shape(), dy.dtype(), dy.device());
       kernels(dy).activation_backward(context(dy.device()), kind, kept, dy, dx);

@@ -6,7 +6,7 @@ namespace coss {
 
 namespace {
 
-// What a matrix product can do to its result on the way.
+// Whether the matrix product can apply this activation itself.
 bool fits_matmul(Activation act) { return clips(act) || act == Activation::gelu || act == Activation::quick_gelu; }
 
 }  // namespace

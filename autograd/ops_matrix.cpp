@@ -1,4 +1,6 @@
-// Matrices as losses want them: products of rows with rows, softmax, centering, transposition, parts and stacks.
+// Matrices in losses: products of rows with rows, rows of unit length, softmax, centering, transposition, parts and
+// stacks of rows, and cross-entropy, whose kernel computes the gradient in the same pass as the value.
+#include "autograd/graph.h"
 #include "autograd/ops.h"
 
 namespace coss {
@@ -9,7 +11,7 @@ void check_matrix(const char* op, const Var& x) {
   COSS_CHECK(x.shape().rank == 2, std::string("[") + op + "] input must be (rows, columns), found " + x.shape().str());
 }
 
-// From x, by a kernel that is called with it.
+// A new tensor of `shape`, filled by call(kernels, context, tensor).
 template <class Call>
 Tensor made(const Tensor& x, const Shape& shape, const Call& call) {
   Tensor y(shape, x.dtype(), x.device());
@@ -134,6 +136,35 @@ Var transpose(const Var& x) {
   Var y = make_output(transposed(x.value), {&x});
   if (y.grad) Tape::active()->record(y, [x = grad_only(x)](const Tensor& dy) { accumulate(x, transposed(dy)); });
   return y;
+}
+
+Var normalize_rows(float eps, const Var& x) {
+  COSS_CHECK(eps > 0, "[normalize_rows] the smallest norm must be positive");
+  Context& ctx = context(x.value.device());
+  Var y = make_output(Tensor(x.shape(), x.value.dtype(), ctx.device()), {&x});
+  kernels(x.value).normalize_rows(ctx, eps, x.value, y.value);
+  note(node::NormalizeRows{eps}, {x.value}, y.value);
+  if (y.grad)
+    Tape::active()->record(y, [eps, x](const Tensor& dy) {
+      Tensor dx(dy.shape(), dy.dtype(), dy.device());
+      kernels(dy).normalize_rows_backward(context(dy.device()), eps, x.value, dy, dx);
+      accumulate(x, dx);
+    });
+  return y;
+}
+
+Var cross_entropy(const Var& logits, const Tensor& labels) {
+  COSS_CHECK(logits.shape().rank == 2, "[cross_entropy] logits " + logits.shape().str() + " are not (N,classes)");
+  COSS_CHECK(labels.dtype() == DType::i32 && labels.shape() == Shape{logits.shape()[0]},
+             "[cross_entropy] " + std::to_string(logits.shape()[0]) + " rows of logits need as many i32 labels, not " +
+                 name_of(labels.dtype()) + " " + labels.shape().str());
+  const DType dtype = logits.value.dtype();
+  Context& ctx = context(logits.value.device());
+  Var loss = make_output(Tensor({1}, accumulator_of(dtype), ctx.device()), {&logits});
+  Tensor dlogits(logits.shape(), dtype, ctx.device());
+  kernels(labels).cross_entropy(ctx, logits.value, labels, loss.value, dlogits);
+  if (loss.grad) Tape::active()->record(loss, scaled_gradient(logits, dlogits));
+  return loss;
 }
 
 }  // namespace coss

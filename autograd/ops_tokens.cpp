@@ -1,4 +1,4 @@
-// What turns an image into a sequence of tokens and tokens into features.
+// Operations that turn an image into a sequence of tokens, and tokens into features.
 #include "autograd/graph.h"
 #include "autograd/ops.h"
 

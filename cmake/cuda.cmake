@@ -1,6 +1,6 @@
 # Decides whether the CUDA backend is built. Sets COSS_WITH_CUDA and, if so, the include folders of its libraries.
-# -DCOSS_CUDA=ON requires it, OFF leaves it out, AUTO takes it where all parts are there.
-# -DCUDNN_ROOT=DIR and -DCUDNN_FRONTEND_ROOT=DIR name folders (a Python environment's nvidia/cudnn, for one).
+# -DCOSS_CUDA=ON requires it, OFF leaves it out, AUTO builds it if all parts are installed.
+# -DCUDNN_ROOT=DIR and -DCUDNN_FRONTEND_ROOT=DIR name folders, such as nvidia/cudnn of a Python environment.
 set(COSS_CUDA AUTO CACHE STRING "CUDA backend: ON, OFF or AUTO")
 set_property(CACHE COSS_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(CUDNN_ROOT "" CACHE PATH "Folder of cuDNN 9, with include/ and lib/")
@@ -43,7 +43,7 @@ if(missing)
   if(COSS_CUDA STREQUAL ON)
     message(FATAL_ERROR "The CUDA backend needs\n  ${lines}")
   endif()
-  message(STATUS "CUDA backend: left out, for want of ${missing}")
+  message(STATUS "CUDA backend: left out, because these are missing: ${missing}")
   return()
 endif()
 

@@ -144,7 +144,8 @@ Region random_crop(const Augmentation& recipe, int32_t height, int32_t width, Ra
   return {(height - h) / 2, (width - w) / 2, h, w};
 }
 
-// The whole image with its short side resized, the long one rounded down as torchvision's Resize does; 0: as it is.
+// Resizes the whole image to the short side `side` and rounds the long side down, as torchvision's Resize does. 0 keeps
+// the size.
 void resize_short_side(int32_t side, int32_t height, int32_t width, ImageParams& params) {
   const int64_t shorter = std::min(height, width), longer = std::max(height, width);
   params.resize_h = height;

@@ -1,4 +1,5 @@
-// Augmentation recipes: they draw, on the host, the parameters by which the image kernel makes one view of one image.
+// Augmentation recipes. A recipe draws, on the host, the parameters with which the image kernel makes one view of one
+// image.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,8 +15,8 @@ struct Augmentation {
   // Random resized crop (torchvision's RandomResizedCrop: 10 tries, then a central crop); 0: none.
   float min_scale = 0, max_scale = 1, min_ratio = 3.f / 4, max_ratio = 4.f / 3;
   int32_t pad = 0;  // crop of the padded image instead (CIFAR: 4); other sizes are first resized to the short side
-  // The padded crop is as wide as the image's short side and then resized; `pad` is for 32 pixels, others in
-  // proportion.
+  // The padded crop is as wide as the image's short side and is then resized. `pad` is meant for 32 pixels and is
+  // scaled for other sizes.
   bool crop_first = false;
   float flip = 0;    // probability
   float jitter = 0;  // probability
@@ -25,8 +26,8 @@ struct Augmentation {
   float blur = 0;  // probability
   float min_sigma = 0.1f, max_sigma = 2.0f;
   float solarize = 0;  // probability
-  // Without crop and pad: short side of the image for an output of 224, then a central crop. Other outputs in
-  // proportion; those under 64 pixels (CIFAR) are cropped from an image of their own size. 0 keeps the size.
+  // Without crop and pad: the short side that the image is resized to before a central crop, for an output of 224
+  // pixels. It is scaled for other outputs; outputs under 64 pixels (CIFAR) use their own size. 0 keeps the size.
   int32_t resize = 0;
   bool bicubic = false;
 };
@@ -38,9 +39,9 @@ struct Augmentation {
 const Augmentation& find_augmentation(const std::string& name);
 const std::vector<Augmentation>& augmentations();
 
-// Draws the parameters of view `view` of image `index` in `epoch`, and the region of the source that they are for, for
-// an output of size x size. What of the region lies outside of the image (crop_first) is black. The result depends on
-// nothing else, so order and number of workers change no pixel. params.offset is left 0.
+// Draws the parameters of view `view` of image `index` in `epoch`, for an output of size x size, and returns the region
+// of the source that they refer to. Pixels of the region outside of the image (crop_first) are black. The result
+// depends on these arguments only, so order and number of workers change no pixel. params.offset is left 0.
 Region draw_augmentation(const Augmentation& recipe, int32_t size, uint64_t seed, uint64_t epoch, uint64_t index,
                          uint32_t view, int32_t height, int32_t width, ImageParams& params);
 

@@ -1,4 +1,4 @@
-// The CIFAR binaries: 30 or 150 MB, held in memory as they are on disk; a read turns the planes into pixels.
+// The CIFAR binaries, 30 or 150 MB, are held in memory as they are on disk. A read turns the planes into pixels.
 #include "data/cifar.h"
 
 #include <algorithm>
@@ -15,9 +15,9 @@ namespace {
 constexpr int32_t kSide = 32;
 constexpr int64_t kPlane = kSide * kSide;
 
-// What tells the two versions apart.
+// How CIFAR-10 and CIFAR-100 differ.
 struct Version {
-  int64_t label_bytes;  // CIFAR-100: the coarse label, then the fine one, which is used
+  int64_t label_bytes;  // CIFAR-100 has the coarse label, then the fine one, which is used
   int32_t classes;
   int64_t record() const { return label_bytes + 3 * kPlane; }
 };
@@ -105,7 +105,7 @@ File read_file(const fs::path& path, const Version& version) {
 
 std::string batch_name(int number) { return "data_batch_" + std::to_string(number) + ".bin"; }
 
-// data_batch_1.bin to the last that exists; a gap is an error, for a download may have stopped there.
+// data_batch_1.bin to the last one that exists. A gap is an error, because a download may have stopped there.
 std::vector<fs::path> batches_of(const fs::path& folder) {
   std::vector<fs::path> paths;
   for (int number = 1; number <= 5; ++number) {

@@ -1,4 +1,4 @@
-// Which kind of data a path is, and where its test images come from.
+// Decides which kind of data a path is, and where its test images come from.
 #include "data/dataset.h"
 
 #include <filesystem>
@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Test images from another place than the training images, with the same labels.
+// Opens test images that are not beside the training images but have the same labels.
 std::unique_ptr<Dataset> open_test_images(const std::string& path, const std::string& train_path,
                                           const Dataset& train) {
   std::error_code ignored;  // the files that are missing are named when they are opened

@@ -1,4 +1,4 @@
-// Dataset: images by index. Decoding gives only the region that is asked for, as packed 8-bit RGB.
+// Dataset: images by index. Decoding gives only the requested region, as packed 8-bit RGB.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -26,9 +26,9 @@ class Dataset {
   virtual int64_t size() const = 0;
   virtual int32_t label(int64_t index) const = 0;  // -1 when there is none
   virtual int32_t classes() const = 0;             // 0 when there are no labels
-  // What the labels 0, 1, ... stand for; empty where they are numbers of a file, or there are none.
+  // The names of the classes 0, 1, ...; empty where a list file numbers them, or where there are no labels.
   virtual std::vector<std::string> class_names() const { return {}; }
-  // What of the path was left out or could be misread, in words for users; empty where there is nothing to say.
+  // Says to users what of the path was left out or could be misread; empty if there is nothing to say.
   virtual std::string notes() const { return {}; }
   virtual std::string name(int64_t index) const = 0;  // a path, or "data_batch_1.bin[17]"
   // Calls choose(height, width) once the size is known and appends the pixels of the region it returns, (h,w,3) u8 RGB,
@@ -43,31 +43,31 @@ enum class Split : uint8_t { train, test };
 // Recognizes the kind from the path: CIFAR-10/100 binaries (a folder with data_batch_*.bin or train.bin), a folder with
 // train/ and val/ (or test/) folders of class folders, a folder of class folders, a flat folder of images (labels -1),
 // or a list file (data/image_list.h). Throws Error that says what was looked for.
-// Data without a split of its own is the same in both: whoever grades by the test images asks has_test_images() first.
+// Data without a split of its own gives the same images for both splits: call has_test_images() before grading.
 std::unique_ptr<Dataset> open_dataset(const std::string& path, Split split);
 
-// The parts of data that has a split of its own, as "train/" and "val/".
+// The names of the parts of data that has a split of its own, such as "train/" and "val/".
 struct OwnSplit {
   std::string train, test;
 };
 std::optional<OwnSplit> own_split(const std::string& path);
 
-// Data and where its test images come from, if it has no split of its own: one of `test` and `held_out`.
+// Data, and where its test images come from if it has no split of its own: set one of `test` and `held_out`.
 struct DataSource {
   std::string path;
   std::string test = {};  // another data set; its own test part if it has a split
   double held_out = 0;    // share of each class of `path`, above 0 and below 1; see data/subset.h
-  uint64_t seed = 0;      // which images these are
+  uint64_t seed = 0;      // chooses the images that are held out
 };
 bool has_test_images(const DataSource& source);
 struct TrainAndTest {
   std::unique_ptr<Dataset> train, test;
 };
-// Both parts, each read once.
+// Opens both parts and reads each once.
 // Throws Error where the data has a split of its own and another one is asked for, where labels of the two parts do not
 // mean the same, and where an image is in both.
 TrainAndTest open_both(const DataSource& source);
-// One of them.
+// Opens one of them.
 std::unique_ptr<Dataset> open_dataset(const DataSource& source, Split split);
 
 }  // namespace coss

@@ -1,4 +1,4 @@
-// Which decoder reads a file; PNG and BMP through stb_image.
+// Chooses the decoder of a file, and decodes PNG and BMP through stb_image.
 #include "data/decode.h"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ uint32_t big_endian(const std::vector<uint8_t>& bytes, size_t at) {
          uint32_t(bytes.at(at + 3));
 }
 
-// stb_image reads zeros behind the end of a BMP file; so its length is compared with what its header promises.
+// stb_image reads zeros after the end of a BMP file. So the file's length is compared with what its header promises.
 bool bmp_is_complete(const std::vector<uint8_t>& bytes) {
   constexpr size_t kHeaders = 54;
   if (bytes.size() < kHeaders) return false;
@@ -42,8 +42,8 @@ bool bmp_is_complete(const std::vector<uint8_t>& bytes) {
   return int64_t(bytes.size()) >= int64_t(little_endian(bytes, 10, 4)) + row * std::abs(height);
 }
 
-// stb_image takes the memory that a chunk's length and the header's size ask for before it looks for the bytes: so both
-// are compared with what there is. Deflate packs at most 1032 bytes into one.
+// stb_image allocates what a chunk's length and the header's size ask for before it reads the bytes. So both are
+// compared with the bytes that are there. Deflate packs at most 1032 bytes into one.
 bool png_is_complete(const std::vector<uint8_t>& bytes) {
   constexpr size_t kSignature = 8, kHeader = 33, kAround = 12;  // length, type and checksum of a chunk
   constexpr int64_t kMostPacked = 1032, kChannels[] = {1, 0, 3, 1, 2, 0, 4};
@@ -71,7 +71,7 @@ Region decode_with_stb(const EncodedImage& image, const ChooseRegion& choose, st
     throw BrokenImage(image.name + ": " + stbi_failure_reason());
   }
   check_image_size(image.name, height, width);
-  constexpr int64_t kSampleBytes = 2;  // 16 bits, and the same again while it is converted
+  constexpr int64_t kSampleBytes = 2;  // 16 bits; the decoder needs as much again during the conversion
   check_image_memory(image.name, int64_t(height) * width * (std::max(channels, 3) * kSampleBytes));
   const Region region = chosen_region(choose, height, width);
   const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(

@@ -1,4 +1,4 @@
-// Decoding: from the bytes of an image file to packed 8-bit RGB of the region that is asked for.
+// Decoding: from the bytes of an image file to packed 8-bit RGB of the requested region.
 #pragma once
 #include <functional>
 #include <string>
@@ -10,7 +10,7 @@ namespace coss {
 
 using ChooseRegion = std::function<Region(int32_t height, int32_t width)>;
 
-// An encoded image and what to call it in an error.
+// An encoded image, and its name for errors.
 struct EncodedImage {
   const std::string& name;
   const std::vector<uint8_t>& bytes;
@@ -19,32 +19,32 @@ struct EncodedImage {
 // Larger pictures are refused before anything is allocated for them: 2^27 pixels are 400 MB decoded.
 constexpr int64_t kMostPixels = int64_t(1) << 27;
 
-// What decoding may take beside the pixels that are asked for; each worker decodes one image at a time.
+// How much memory decoding may take besides the requested pixels; each worker decodes one image at a time.
 constexpr int64_t kMostDecodingBytes = int64_t(1) << 29;
 
-// The format is recognized by the first bytes, whatever the file is called: JPEG, PNG, WebP, TIFF, GIF, BMP, PGM, PPM,
-// and AVIF and HEIC where the build has their libraries. Appends the region's pixels as Dataset::read does and throws
-// BrokenImage, after which `pixels` is as it was. Of pages and frames the first is read.
+// The format is recognized by the first bytes, not by the file name: JPEG, PNG, WebP, TIFF, GIF, BMP, PGM, PPM,
+// and AVIF and HEIC if the build has their libraries. Appends the region's pixels as Dataset::read does and throws
+// BrokenImage, after which `pixels` is as it was. Of several pages or frames the first is read.
 Region decode_image(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 
-// One per format; bytes appended before a failure stay.
+// One decoder per format. After a failure the bytes that were already appended stay.
 Region decode_jpeg(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 Region decode_pnm(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 Region decode_webp(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 Region decode_tiff(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 Region decode_gif(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
-// BrokenImage that says so where the build does not have the library.
+// These throw BrokenImage with the reason if the build does not have the library.
 Region decode_avif(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 Region decode_heif(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels);
 
-// Whether these first bytes of a file (16 are enough) are those of an image of one of the formats.
+// Whether the first bytes of a file (16 are enough) begin an image of one of these formats.
 bool looks_like_image(const uint8_t* bytes, size_t count);
 
 // Throws BrokenImage for a size that is empty or beyond kMostPixels.
 void check_image_size(const std::string& name, int64_t height, int64_t width);
 // Throws BrokenImage when decoding takes more than kMostDecodingBytes.
 void check_image_memory(const std::string& name, int64_t bytes);
-// The region that `choose` picks; one that is empty or not inside the image is a bug.
+// The region that `choose` picks. An empty region, or one that is not inside the image, is a bug of the caller.
 Region chosen_region(const ChooseRegion& choose, int64_t height, int64_t width);
 // Appends room for the region and returns where it begins.
 uint8_t* grow(std::vector<uint8_t>& pixels, const Region& region);
@@ -54,7 +54,7 @@ struct Picture {
   int64_t stride;
   int channels;
 };
-// Appends a region of it.
+// Appends a region of the picture.
 void copy_region(const Picture& picture, const Region& region, std::vector<uint8_t>& pixels);
 // One channel of CMYK as RGB, as Pillow computes it: `ink` printed on a white that black has darkened to `white`.
 inline uint8_t ink_on_white(int32_t ink, int32_t white) {

@@ -31,7 +31,7 @@ class GifReader {
     if (!gif_) fail();
   }
 
-  // Stands before the first frame's pixels.
+  // Reads the file up to the first frame's pixels.
   void read_header() {
     GifRecordType type = UNDEFINED_RECORD_TYPE;
     while (type != IMAGE_DESC_RECORD_TYPE) {
@@ -41,7 +41,7 @@ class GifReader {
     if (DGifGetImageDesc(gif_.get()) != GIF_OK) fail();
   }
 
-  // A frame may be larger than what the file calls its screen.
+  // A frame may be larger than the screen size in the file.
   int64_t height() const { return std::max<int64_t>(gif_->SHeight, int64_t(frame().Top) + frame().Height); }
   int64_t width() const { return std::max<int64_t>(gif_->SWidth, int64_t(frame().Left) + frame().Width); }
 
@@ -83,7 +83,7 @@ class GifReader {
       if (DGifGetExtensionNext(gif_.get(), &block) != GIF_OK) fail();
   }
 
-  // First row and distance of the passes.
+  // First row and row distance of each interlacing pass.
   std::vector<std::pair<int64_t, int64_t>> rows() const {
     if (frame().Interlace) return {{0, 8}, {4, 8}, {2, 4}, {1, 2}};
     return {{0, 1}};
@@ -101,7 +101,7 @@ Region decode_gif(const EncodedImage& image, const ChooseRegion& choose, std::ve
   GifReader reader(image);
   reader.read_header();
   check_image_size(image.name, reader.height(), reader.width());
-  constexpr int64_t kBytes = 4;  // of each pixel: its index and its color
+  constexpr int64_t kBytes = 4;  // per pixel: its index and its color
   check_image_memory(image.name, reader.height() * reader.width() * kBytes);
   const Region region = chosen_region(choose, reader.height(), reader.width());
   const std::vector<uint8_t> rgb = reader.pixels();

@@ -1,4 +1,4 @@
-// AVIF through libavif and HEIC through libheif, where the build has found them.
+// AVIF through libavif and HEIC through libheif, if the build has found them.
 #ifdef COSS_AVIF
 #include <avif/avif.h>
 #endif

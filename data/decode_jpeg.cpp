@@ -1,7 +1,7 @@
-// JPEG through libjpeg-turbo, decoding the rows and columns of a crop only.
+// JPEG through libjpeg-turbo. Only the rows and columns of a crop are decoded.
 //
-// libjpeg reports errors through a callback that must not return; it jumps back here, across C frames only, and every
-// function that can be jumped into holds nothing that would have to be destroyed.
+// libjpeg reports errors through a callback that must not return. It jumps back here with longjmp, across C frames
+// only. No function between holds an object with a destructor.
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
@@ -83,8 +83,8 @@ class JpegReader {
  private:
   [[noreturn]] void fail() { throw BrokenImage(image_.name + ": " + errors_.text); }
 
-  // Up to the first row of the region. Smooth upsampling of the colors looks at neighboring samples, so one block
-  // more is decoded on each side: the pixels are then those of decoding the whole image.
+  // Skips to the first row of the region. Smooth upsampling of the colors reads neighboring samples, so one more block
+  // is decoded on each side: the pixels then equal those of a full decode.
   void start(const Region& region, bool cmyk) {
     if (setjmp(errors_.back)) fail();
     info_.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
@@ -110,7 +110,7 @@ class JpegReader {
     jpeg_read_scanlines(&info_, &row, 1);
   }
 
-  // As Pillow does: the samples are taken as Adobe's programs write them, inverted.
+  // Samples are taken as inverted, as Adobe's programs write them; Pillow does the same.
   static void cmyk_to_rgb(const uint8_t* cmyk, int32_t count, uint8_t* rgb) {
     for (int32_t x = 0; x < count; ++x, cmyk += 4, rgb += 3) {
       for (int c = 0; c < 3; ++c) rgb[c] = ink_on_white(255 - cmyk[c], cmyk[3]);
@@ -130,7 +130,7 @@ Region decode_jpeg(const EncodedImage& image, const ChooseRegion& choose, std::v
   JpegReader reader(image);
   reader.read_header();
   check_image_size(image.name, reader.height(), reader.width());
-  // The coefficients of a progressive file stay in memory, 16 bits of each sample.
+  // The coefficients of a progressive file stay in memory, 16 bits per sample.
   if (reader.is_progressive())
     check_image_memory(image.name, reader.height() * reader.width() * reader.components() * 2);
   const Region region = chosen_region(choose, reader.height(), reader.width());

@@ -1,4 +1,4 @@
-// The first page of a TIFF through libtiff. Grayscale, RGB and CMYK of 8 or 16 bits are read as they stand, which gives
+// The first page of a TIFF through libtiff. Grayscale, RGB and CMYK of 8 or 16 bits are read directly, which gives
 // Pillow's pixels (16 bits keep their upper byte); palettes, 1 to 4 bits and YCbCr go through libtiff's own conversion.
 #include <tiffio.h>
 
@@ -15,7 +15,7 @@ namespace coss {
 
 namespace {
 
-// What libtiff's calls get: the bytes, where it stands in them, and its last complaint.
+// The state of libtiff's callbacks: the bytes, the position in them, and the last error message.
 struct TiffSource {
   const std::vector<uint8_t>& bytes;
   uint64_t at = 0;
@@ -82,7 +82,7 @@ class TiffReader {
   int64_t height() const { return is_turned() ? width_ : height_; }
   int64_t width() const { return is_turned() ? height_ : width_; }
 
-  // (height, width, 3), as the picture is to be seen.
+  // (height, width, 3), in the orientation in which the picture is shown.
   std::vector<uint8_t> pixels() {
     if (format_ != SAMPLEFORMAT_UINT && format_ != SAMPLEFORMAT_VOID)
       throw BrokenImage(image_.name + ": the TIFF file has numbers that are no whole ones from 0; give 8 or 16 bits");
@@ -171,7 +171,7 @@ class TiffReader {
     return rgb;
   }
 
-  // Orientations 1 to 8 of the tag: where the stored first row and first column are seen.
+  // Orientations 1 to 8 of the tag: at which edges the stored first row and first column are shown.
   std::vector<uint8_t> oriented(std::vector<uint8_t> rgb) const {
     if (orientation_ <= ORIENTATION_TOPLEFT || orientation_ > ORIENTATION_LEFTBOT) return rgb;
     const bool bottom = orientation_ == ORIENTATION_BOTRIGHT || orientation_ == ORIENTATION_BOTLEFT ||
@@ -201,7 +201,7 @@ class TiffReader {
 Region decode_tiff(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
   TiffReader reader(image);
   check_image_size(image.name, reader.height(), reader.width());
-  constexpr int64_t kBytes = 7;  // of each pixel: as libtiff converts it, and RGB
+  constexpr int64_t kBytes = 7;  // per pixel: libtiff's conversion, and RGB
   check_image_memory(image.name, reader.height() * reader.width() * kBytes);
   const Region region = chosen_region(choose, reader.height(), reader.width());
   const std::vector<uint8_t> rgb = reader.pixels();

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A FIFO or device would never end, and no image is larger than this.
+// No image is larger than this; reading a device might never end.
 constexpr uintmax_t kMostBytes = uintmax_t(1) << 30;
 
 std::vector<uint8_t> read_image_file(const std::string& path) {
@@ -63,7 +63,7 @@ class ImageFileDataset : public Dataset {
 
 // --- folders -------------------------------------------------------------------------------------------------------
 
-// What systems put beside the files of people.
+// Files and folders that operating systems add.
 bool is_system_folder(const std::string& name) {
   return name.starts_with(".") || name == "__MACOSX" || name == "@eaDir" || name == "lost+found" ||
          name == "$RECYCLE.BIN";
@@ -79,7 +79,7 @@ std::vector<fs::path> sub_folders(const fs::path& folder) {
   return folders;
 }
 
-// Whether a file with another extension is an image all the same. Texts are not opened.
+// Whether a file with another extension is an image anyway. Text files are not opened.
 bool is_image_by_content(const fs::path& path) {
   const std::string extension = path.extension().string();
   for (const char* text : {".txt", ".md", ".xml", ".json", ".csv", ".tsv", ".html", ".yaml", ".yml", ".log", ".py"})
@@ -92,7 +92,7 @@ bool is_image_by_content(const fs::path& path) {
   return looks_like_image(head, size_t(stream.gcount()));
 }
 
-// The images of a folder, and what is no image by its extension.
+// The images of a folder, and counts of other files by their extension.
 struct FolderFiles {
   std::vector<ImageFile> images;
   std::map<std::string, int64_t> left_out;
@@ -114,7 +114,7 @@ class FolderReader {
 
   // Everything below the folder, also through links.
   bool read_below(const fs::path& folder, int32_t label) {
-    constexpr int kDeepest = 64;  // a link to a folder above never ends
+    constexpr int kDeepest = 64;  // a link to a parent folder would never end
     fs::recursive_directory_iterator entries(folder, fs::directory_options::follow_directory_symlink);
     for (; entries != fs::recursive_directory_iterator(); ++entries) {
       COSS_CHECK(entries.depth() < kDeepest, entries->path().string().substr(0, 1000) +
@@ -192,10 +192,10 @@ std::vector<std::string> names_of(const std::vector<fs::path>& paths) {
   return names;
 }
 
-// Where the images of a folder are: all in it when `train` is empty, and `test` may be missing.
+// Where the images of a folder are. With an empty `train` all are in the folder itself; `test` may be missing.
 struct Places {
   fs::path train, test;
-  std::vector<fs::path> others;  // that are neither
+  std::vector<fs::path> others;  // folders that are neither
 };
 
 constexpr const char* kTrainNames[] = {"train", "training"};
@@ -207,7 +207,7 @@ std::string lower_name(const fs::path& path) {
   return name;
 }
 
-// Those of `folders` that have one of the names, in the order of the names.
+// The folders that have one of the names, in the order of the names.
 template <size_t N>
 std::vector<fs::path> called(const std::vector<fs::path>& folders, const char* const (&names)[N]) {
   std::vector<fs::path> found;
@@ -228,7 +228,7 @@ Places places_in(const fs::path& folder) {
                                    "/: which one holds the training images? Name it, or "
                                    "move the other away");
   if (train.empty()) {
-    // A class may be called "test"; one that holds classes is none.
+    // A class may be called "test", but a folder of class folders is no class.
     const bool looks = std::any_of(test.begin(), test.end(), has_sub_folders);
     COSS_CHECK(!looks, folder.string() + " has " + test[0].filename().string() +
                            "/ with class folders in it, and no train/: name the folder of the images itself");
@@ -239,7 +239,7 @@ Places places_in(const fs::path& folder) {
                folder.string() + " has " + train[0].filename().string() +
                    "/ with class folders in it beside other folders, none of which is called val/ or test/: name the "
                    "folder of the images itself, or rename the test images' folder");
-    return places;  // a class of that name
+    return places;  // the folder is a class of that name
   }
   places.train = train[0];
   if (!test.empty()) places.test = test[0];

@@ -1,4 +1,4 @@
-// One line becomes fields, one of them the path and one the label.
+// A line is split into fields; one of them is the path and one the label.
 #include "data/image_list.h"
 
 #include <algorithm>
@@ -26,14 +26,14 @@ std::string lower(std::string text) {
   return text;
 }
 
-// A label as the list has it.
+// The text of a label in the list.
 struct Row {
   std::string path;
   std::optional<std::string> label;
   std::string where;  // "list.txt:3"
 };
 
-// The place of a column that has one of these names; -1 for none.
+// The index of the column that has one of these names; -1 for none.
 template <size_t N>
 int find_column(const std::vector<std::string>& header, const char* const (&names)[N]) {
   for (const char* name : names)
@@ -74,7 +74,7 @@ std::vector<std::string> fields_of(const std::string& line, char separator, cons
   return fields;
 }
 
-// The lines that say something, with their numbers.
+// The lines that are not empty and no comments, with their numbers.
 std::vector<std::pair<std::string, std::string>> lines_of(const std::string& list) {
   std::ifstream stream(list, std::ios::binary);
   COSS_CHECK(stream, list + " cannot be opened");
@@ -105,7 +105,7 @@ char separator_of(const std::string& list, const std::string& first_line) {
   return is_header || is_image_name(head) ? ',' : 0;
 }
 
-// The label of a plain line is the last word when that is a number and something stands before it.
+// The label of a plain line is the last word if that is a number and a path precedes it.
 Row plain_row(const std::string& line, const std::string& where) {
   Row row{line, std::nullopt, where};
   const size_t space = line.find_last_of(" \t");
@@ -169,7 +169,7 @@ std::unique_ptr<Dataset> open_image_list(const std::string& list, const std::vec
     found.insert(*row.label);
   }
   std::vector<std::string> names;
-  // Numbers stay numbers, unless the classes themselves are called so.
+  // Numbers are labels, unless the classes have these numbers as names.
   const auto is_class = [&](const std::string& label) {
     return std::find(class_names->begin(), class_names->end(), label) != class_names->end();
   };

@@ -1,5 +1,5 @@
-// The loader's ring. Work is handed out in parts of a batch, so that several workers share one batch and the first is
-// there soon; the worker that finishes a batch joins its parts in order, so a batch is the same for any number of
+// The loader's ring of batches. Workers take parts of a batch, so several of them share one batch and the first batch
+// is ready soon. The worker that finishes a batch joins its parts in order, so a batch is the same for any number of
 // workers.
 #include "data/loader.h"
 
@@ -26,7 +26,7 @@ struct Position {
   int64_t epoch = 0, number = 0;
 };
 
-// A worker's own: what the views of one image take, and the pixels that they share.
+// Memory of one worker: the regions of the views of one image, and the decoded pixels that the views share.
 struct Scratch {
   std::vector<Region> regions;
   std::vector<uint8_t> decoded;
@@ -42,7 +42,7 @@ Region around(const Region& a, const Region& b) {
   return {y, x, std::max(a.y + a.h, b.y + b.h) - y, std::max(a.x + a.w, b.x + b.w) - x};
 }
 
-// Appends the pixels of `wanted` from those of `held`; what is not there is black.
+// Appends the pixels of the region `wanted`, taken from those of the region `held`. Pixels outside of `held` are black.
 void append_region(const std::vector<uint8_t>& source, const Region& held, const Region& wanted,
                    std::vector<uint8_t>& pixels) {
   const size_t before = pixels.size(), row = size_t(wanted.w) * 3;
@@ -73,7 +73,7 @@ struct Loader::State {
   Sampler& sampler;
   const LoaderOptions options;
 
-  std::mutex mutex;  // guards all below, but for a slot's batch and pixels while its parts are out
+  std::mutex mutex;  // guards all members below, except a slot's batch and pixels while workers have its parts
   std::condition_variable work_changed, batch_changed;
   bool stopping = false, ended = false;
   std::vector<Slot> slots;
@@ -135,7 +135,8 @@ void Loader::State::work() {
   }
 }
 
-// Draws the indices of the next batch; false when it has no part to decode: the end, or an error. With the lock held.
+// Draws the indices of the next batch. False when it has no part to decode: at the end, or after an error. The caller
+// holds the lock.
 bool Loader::State::open_next_slot() {
   if (position.number >= sampler.batches_per_epoch()) position = {position.epoch + 1, 0};
   if (last_epoch >= 0 && position.epoch > last_epoch) {
@@ -183,8 +184,8 @@ void Loader::State::decode_part(Slot& slot, int64_t part, Scratch& scratch) {
   }
 }
 
-// A replacement is the next readable image by index, whoever looks for it and whatever was found before: the batch
-// depends on the files only.
+// A replacement is the next readable image by index. It depends on the files only, not on the worker or on earlier
+// batches.
 void Loader::State::decode_image(Slot& slot, size_t i, std::vector<uint8_t>* pixels, Scratch& scratch) {
   Batch& batch = slot.batch;
   for (int64_t tries = 0; tries < dataset.size(); ++tries) {
@@ -211,10 +212,11 @@ void Loader::State::decode_image(Slot& slot, size_t i, std::vector<uint8_t>* pix
   batch.labels[i] = dataset.label(batch.indices[i]);
 }
 
-// The file is read once, as far as any view needs it. A view that is alone and lies inside needs no copy.
+// The file is decoded once, in the region that covers all views. A single view inside the image needs no copy.
 void Loader::State::read_views(Batch& batch, size_t i, std::vector<uint8_t>* pixels, Scratch& scratch) {
   const int64_t index = batch.indices[i];
-  // Repeated images differ by their place in the epoch (24 bits are what a random stream tells apart).
+  // An image that repeats in an epoch gets other draws by its position in the epoch (a random stream has 24 bits for
+  // it).
   const int64_t place = sampler.repeats() ? batch.number * sampler.batch_size() + int64_t(i) : 0;
   const auto choose = [&](int32_t height, int32_t width) {
     Region all;
@@ -248,7 +250,7 @@ void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
   COSS_CHECK(double(broken.size()) <= most, std::to_string(broken.size()) + " of " + std::to_string(dataset.size()) +
                                                 " images are broken, more than the allowed share of " +
                                                 std::to_string(options.max_broken_share) + "; the last is " +
-                                                error.what() + ". Mend or remove them");
+                                                error.what() + ". Repair or remove them");
 }
 
 void Loader::State::join(Slot& slot) {

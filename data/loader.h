@@ -1,6 +1,6 @@
-// Loader: worker threads decode batches ahead into a ring of reusable buffers; batches come out in the sampler's order.
-// A batch may have several views of its images, each with its own augmentation and size; a file is decoded once for
-// all.
+// Loader: worker threads decode batches ahead into a ring of reusable buffers; next() returns them in the sampler's
+// order. A batch may have several views of its images, each with its own augmentation and size; a file is decoded once
+// for all views.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -17,7 +17,7 @@
 
 namespace coss {
 
-// What augment_images makes one view of a batch's images from.
+// The input from which augment_images makes one view of a batch's images.
 struct View {
   std::vector<ImageParams> params;
   std::vector<uint8_t> pixels;
@@ -27,7 +27,7 @@ struct View {
 struct Batch {
   int64_t epoch = 0, number = 0;  // which batch of which epoch, both from 0
   std::vector<int64_t> indices;   // what the sampler asked for; in training a broken image is replaced by the next
-                                  // readable one, and its index stands here
+                                  // readable one, whose index is here
   std::vector<int32_t> labels;
   std::vector<uint8_t> valid;  // 0: broken; its pixels are black (only without replacement)
   std::vector<View> views;     // as LoaderOptions::views, all of the same images
@@ -55,7 +55,8 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  // Starts (or restarts) at a position; runs on through later epochs until stop() or, if last_epoch >= 0, its end.
+  // Starts (or restarts) at a position. Later epochs follow, until stop() or, if last_epoch >= 0, the end of that
+  // epoch.
   void start(int64_t epoch, int64_t number, int64_t last_epoch = -1);
   // The next batch, valid until the call after it; null at the end. Throws what a worker threw.
   const Batch* next();

@@ -1,4 +1,4 @@
-// The order of the images, drawn from Philox keys so that every batch can be drawn by itself.
+// The order of the images comes from Philox keys, so each batch can be computed without those before it.
 #include "data/sampler.h"
 
 #include <algorithm>
@@ -83,7 +83,7 @@ std::vector<int64_t> NeighborSampler::batch(int64_t epoch, int64_t number) {
     indices.push_back(anchor);
     std::copy_n(neighbors_.begin() + anchor * stored_, stored_, candidates.begin());
     RandomStream random(seed_, RandomUse::neighbors, uint64_t(epoch), uint64_t(anchor));
-    const int64_t drawn = unique_ ? pool_ : nearest_;  // a draw may be needed in place of one that is taken
+    const int64_t drawn = unique_ ? pool_ : nearest_;  // with `unique`, draws may already be in the batch
     if (nearest_ < pool_)
       for (int64_t i = 0; i < std::min(drawn, pool_ - 1); ++i)
         std::swap(candidates[size_t(i)], candidates[size_t(i + random.below(uint32_t(pool_ - i)))]);
@@ -93,7 +93,7 @@ std::vector<int64_t> NeighborSampler::batch(int64_t epoch, int64_t number) {
       indices.push_back(candidates[size_t(i)]);
       --left;
     }
-    for (int64_t i = 0; i < left; ++i) indices.push_back(candidates[size_t(i)]);  // all are taken
+    for (int64_t i = 0; i < left; ++i) indices.push_back(candidates[size_t(i)]);  // all are in the batch already
   }
   return indices;
 }

@@ -1,5 +1,5 @@
-// Samplers: which images make batch `number` of epoch `epoch`. Pure functions of (seed, epoch, number), so a run
-// resumes anywhere without state.
+// Samplers choose the images of batch `number` of epoch `epoch`. They are pure functions of (seed, epoch, number), so a
+// run resumes anywhere without stored state.
 #pragma once
 #include <cstdint>
 #include <string>

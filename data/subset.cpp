@@ -1,4 +1,4 @@
-// A seeded permutation of each class; its first images are held out.
+// Each class is permuted with a seed, and the first images of the permutation are held out.
 #include "data/subset.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace coss {
 
 namespace {
 
-// FNV-1a, the same on every machine.
+// A hash (FNV-1a) that is the same on every machine.
 uint64_t number_of(const std::string& name) {
   uint64_t hash = 0xcbf29ce484222325ull;
   for (const char c : name) hash = (hash ^ uint8_t(c)) * 0x100000001b3ull;
@@ -26,7 +26,7 @@ int64_t count_held_out(size_t images, double share) {
   return std::clamp<int64_t>(std::llround(share * double(images)), 1, int64_t(images) - 1);
 }
 
-// Paths of images with the links of their folders followed, each folder once.
+// Paths of images with the links in their folders resolved, each folder once.
 class RealPaths {
  public:
   std::string operator()(const std::string& name) {
@@ -79,8 +79,9 @@ void check_unique(const Dataset& dataset) {
   RealPaths real;
   std::unordered_set<std::string> seen;
   for (int64_t i = 0; i < dataset.size(); ++i)
-    COSS_CHECK(seen.insert(real(dataset.name(i))).second,
-               dataset.name(i) + " is in the data twice and would grade itself: take it out once");
+    COSS_CHECK(
+        seen.insert(real(dataset.name(i))).second,
+        dataset.name(i) + " is in the data twice and could be both a training and a test image: take it out once");
 }
 
 }  // namespace coss

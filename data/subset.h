@@ -9,7 +9,7 @@
 
 namespace coss {
 
-// The images of `all` at `images`, in that order. Labels and classes are those of `all`.
+// The images of `all` with the indices `images`, in that order. Labels and classes are those of `all`.
 class Subset : public Dataset {
  public:
   Subset(std::shared_ptr<const Dataset> all, std::vector<int64_t> images)
@@ -36,13 +36,13 @@ class Subset : public Dataset {
 };
 
 // Holds out the share of each class, rounded, as test images: at least one where a class has two images or more, and
-// never all of them. Images without labels are one class. The draw is keyed by the seed and the name of the class (the
-// label where it is a number), so that another class changes nothing.
+// never all of them. Images without labels are one class. The draw depends on the seed and the name of the class only
+// (its label where it has no name), so other classes change nothing.
 TrainAndTest hold_out(const std::shared_ptr<const Dataset>& all, double share, uint64_t seed);
 
-// Throws Error that names an image which is in both.
+// Throws an Error that names an image which is in both.
 void check_apart(const Dataset& train, const Dataset& test);
-// Throws Error that names an image which stands twice in a list.
+// Throws an Error that names an image which a list has twice.
 void check_unique(const Dataset& dataset);
 
 }  // namespace coss

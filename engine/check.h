@@ -1,16 +1,20 @@
-// Checks. COSS_CHECK states in words what a caller got wrong; COSS_ASSERT guards what only a bug can break.
+// Checks. COSS_CHECK says in words what a caller got wrong; COSS_ASSERT is for what only a bug can break.
 #pragma once
 #include <stdexcept>
 #include <string>
 
 namespace coss {
 
-// An error the user can mend: bad file, bad option, bad shape. The program prints what() and exits with 1.
+// An error that the user can fix: a bad file, option or shape. The program prints what() and exits with 1.
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-[[noreturn]] void assertion_failed(const char* expression, const char* file, int line);
+[[noreturn, gnu::cold, gnu::noinline]] inline void assertion_failed(const char* expression, const char* file,
+                                                                    int line) {
+  throw std::logic_error(std::string("internal error: ") + expression + " is false at " + file + ":" +
+                         std::to_string(line));
+}
 
 }  // namespace coss
 

@@ -1,4 +1,4 @@
-// What a command computes with: the device and the dtype that a name stands for, `auto` among them.
+// The device and the dtype that a name stands for, `auto` included.
 #pragma once
 #include <string>
 
@@ -11,7 +11,7 @@ Device resolve_device(const std::string& name);
 // "fp32", "bf16", "fp16", or "auto": bf16 where the device has instructions for it, in which it trains fastest, else
 // fp32.
 DType resolve_dtype(const std::string& name, Device device);
-// As options and recipes have it: "fp32", "bf16", "fp16".
+// The name that options and recipes use: "fp32", "bf16", "fp16".
 std::string dtype_name(DType dtype);
 
 // Sets the threads and TF32. Throws Error where the device cannot be used or does not compute in this dtype.

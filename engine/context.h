@@ -1,4 +1,4 @@
-// Context: all that a kernel launch needs. One per device and process; autograd and tools fetch it with context().
+// Context: what a kernel launch needs (memory, workspace, the backend's state). context() returns the one of a device.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -21,13 +21,13 @@ struct Recording {
   virtual ~Recording() = default;
 };
 
-// What `coss doctor` prints of a device.
+// What `coss doctor` prints about a device.
 struct DeviceInfo {
-  std::string problem;                                        // why it cannot be used and what to do; empty: it can
+  std::string problem;                                        // why it cannot be used and what to do; empty: usable
   std::string name;                                           // of the processor
   std::vector<std::pair<std::string, std::string>> versions;  // driver, libraries: name, version or what is missing
   size_t memory_bytes = 0, free_bytes = 0;
-  std::vector<DType> fast;  // compute dtypes with matrix or dot-product instructions of their own
+  std::vector<DType> fast;  // compute dtypes for which the device has matrix or dot-product instructions
   bool records = false;     // begin_recording works
 };
 
@@ -53,7 +53,7 @@ class Context {
   bool plans_only() const { return plans_only_; }
   void set_plans_only(bool only) { plans_only_ = only; }
 
-  // How often the host has waited for the device: a training step does not.
+  // How often the host has waited for the device. A training step never does.
   int64_t waits() const { return waits_; }
   void count_wait() { ++waits_; }
 
@@ -75,8 +75,8 @@ class Context {
   std::unique_ptr<BackendState> state_;
 };
 
-// Takes memory from another pool in this scope: tensors, and a workspace of its own. What was recorded with them keeps
-// its memory to itself as long as the pool lives.
+// In this scope tensors and the workspace come from another pool. A recorded step needs this: nothing else then uses
+// its memory as long as that pool lives.
 class PoolScope {
  public:
   struct Memory {  // what is kept from one scope to the next

@@ -60,7 +60,8 @@ void dispatch_clipping(Activation kind, Body&& body) {
   }
 }
 
-// The same for those that a convolution or its norm can end with: silu and hardswish as well.
+// body.operator()<kAct>() for the activations that can be fused to a convolution or its norm: those and silu and
+// hardswish.
 template <class Body>
 void dispatch_fused(Activation kind, Body&& body) {
   switch (kind) {
@@ -73,7 +74,7 @@ void dispatch_fused(Activation kind, Body&& body) {
   }
 }
 
-// The same for all of them.
+// body.operator()<kAct>() for every activation.
 template <class Body>
 void dispatch(Activation kind, Body&& body) {
   switch (kind) {

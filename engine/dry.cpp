@@ -1,6 +1,6 @@
 // The dry backend: tensors have addresses but no memory behind them, and kernels compute nothing. A step on it takes
-// milliseconds and leaves in the pool's counters what the step would take elsewhere. Kernels that multiply count how
-// often; in a PlanScope they make the processor's plans as well.
+// milliseconds, and the pool's counters then tell how much memory the step needs elsewhere. Kernels that multiply count
+// their multiplications; in a PlanScope they also make the processor's plans.
 #include <algorithm>
 #include <atomic>
 
@@ -24,13 +24,13 @@ void reserve_addresses(size_t bytes, void** pointer) {
   *pointer = reinterpret_cast<void*>(next.fetch_add(bytes, std::memory_order_relaxed));
 }
 
-// The processor's context where a PlanScope wants its plans, else null.
+// The processor's context in a PlanScope, else null.
 Context* planner() {
   Context& processor = context(Device::cpu);
   return processor.plans_only() ? &processor : nullptr;
 }
 
-// Each output pixel of each channel takes one filter; forward, dgrad and wgrad multiply equally often.
+// Each output value needs one filter; forward, dgrad and wgrad have the same number of multiplications.
 void count_convolution(const Tensor& w, const Tensor& y) { macs += y.numel() * (w.numel() / y.shape().back()); }
 
 void matmul(Context&, const MatmulParams& p, const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
@@ -60,12 +60,12 @@ void conv2d_wgrad(Context&, const ConvParams& p, const Tensor& x, const Tensor& 
   if (Context* cpu = planner()) cpu::conv2d_wgrad(*cpu, p, x, dy, beta, dw);
 }
 
-// Queries with keys, and their softmax with values: each of y's numbers is a sum over all tokens in both.
+// Products of queries with keys, and of the softmax with values: each value of y needs a sum over all tokens in both.
 void attention_forward(Context&, const AttentionParams&, const Tensor& qkv, Tensor& y, Tensor&) {
   macs += 2 * y.numel() * qkv.shape()[1];
 }
 
-// Queries with keys again, and the gradients of softmax, values, queries and keys.
+// The products of queries with keys again, and the gradients of softmax, values, queries and keys.
 void attention_backward(Context&, const AttentionParams&, const Tensor& qkv, const Tensor& y, const Tensor&,
                         const Tensor&, Tensor&) {
   macs += 5 * y.numel() * qkv.shape()[1];

@@ -1,4 +1,4 @@
-// Counting NaN and infinity among numbers on the host.
+// Counts NaN and infinity in values on the host.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -7,11 +7,11 @@
 namespace coss {
 
 struct NotFinite {
-  int64_t count = 0, first = -1;  // how many, and the place of the first
+  int64_t count = 0, first = -1;  // how many, and the index of the first
 };
 
-// One pass in blocks, by the bits of the exponent: the compiler makes vectors of it, and it costs little beside
-// reading.
+// One pass in blocks tests the bits of the exponent. The compiler vectorizes it, and it costs little beside reading the
+// values.
 inline NotFinite not_finite(const float* values, int64_t count) {
   constexpr int64_t kBlock = 4096;
   constexpr uint32_t kMagnitude = 0x7fffffff, kInfinity = 0x7f800000;

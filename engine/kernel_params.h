@@ -7,14 +7,14 @@
 
 namespace coss {
 
-// A shorter vector is divided by this in place of its length.
+// A vector that is shorter than this is divided by this instead of its length.
 constexpr double kSmallestNorm = 1e-12;
 
 // hardsigmoid(x) = relu6(x + 3) / 6, hardswish(x) = x hardsigmoid(x), silu(x) = x sigmoid(x), gelu(x) = x Phi(x) with
 // the error function, quick_gelu(x) = x sigmoid(1.702 x), which CLIP has.
 enum class Activation : uint8_t { none, relu, relu6, silu, hardswish, sigmoid, hardsigmoid, gelu, quick_gelu };
 
-// True where the gradient passes or does not, which one bit of a mask tells.
+// True for activations whose gradient is passed on or blocked per element, so that one bit of a mask describes it.
 constexpr bool clips(Activation kind) { return kind <= Activation::relu6; }
 
 // 2-d convolution, cross-correlation as in every deep-learning library. Dense: w (K,R,S,C/groups). Depthwise
@@ -22,7 +22,7 @@ constexpr bool clips(Activation kind) { return kind <= Activation::relu6; }
 struct ConvParams {
   int64_t stride = 1, pad = 0, dilation = 1, groups = 1;
   bool depthwise = false;
-  // TensorFlow's SAME instead of `pad`: as many zeros as make the output in / stride long, the odd one behind.
+  // TensorFlow's SAME instead of `pad`: zeros that make the output in / stride long, an odd one at the end.
   bool same = false;
   bool operator==(const ConvParams&) const = default;
   int64_t out_size(int64_t in, int64_t window) const {
@@ -56,17 +56,18 @@ struct NormParams {
 // softmax(q k^T / sqrt(D / heads)) v per head, D = heads * (channels of one).
 struct AttentionParams {
   int64_t heads = 1;
-  int64_t queries = 0;  // only the first so many tokens ask; 0: all
+  int64_t queries = 0;  // only this many first tokens are queries; 0: all
 };
 
-// Which columns of one matrix go to which of another: to + i * to_stride takes from + i * from_stride, i < count.
+// Which columns of one matrix are copied to which of another: column to + i * to_stride becomes from + i * from_stride,
+// for i < count.
 struct ColumnMap {
   int64_t from = 0, from_stride = 1, to = 0, to_stride = 1, count = 0;
 };
 
 struct PoolParams {
   int64_t window = 3, stride = 2, pad = 1;
-  bool ceil = false;  // a last window that is not all inside counts too, if it begins inside; for the maximum only
+  bool ceil = false;  // a last window that reaches outside counts too if it begins inside; only for max pooling
   int64_t out_size(int64_t in) const {
     const int64_t room = in + 2 * pad - window, whole = room / stride + 1;
     return whole + int64_t(ceil && room % stride > 0 && whole * stride < in + pad);
@@ -78,8 +79,8 @@ struct CossParams {
   float scale = 1, row_weight = 1, column_weight = 1;
 };
 
-// weight * mean over rows of H(p_t, p_s): cross_entropy; H(p_t, p_s) - H(p_t) = KL(p_t, p_s): divergence; the mean of
-// KL(p_t, p_s) and KL(p_s, p_t): symmetric.
+// weight * mean over rows of one of these: cross_entropy is H(p_t, p_s); divergence is KL(p_t, p_s) = H(p_t, p_s) -
+// H(p_t); symmetric is the mean of KL(p_t, p_s) and KL(p_s, p_t).
 struct SoftCrossEntropyParams {
   enum Kind : uint8_t { cross_entropy, divergence, symmetric } kind = cross_entropy;
   float student_temperature = 1, teacher_temperature = 1, weight = 1;
@@ -101,7 +102,7 @@ struct QueueContrastParams {
 struct BankContrastParams {
   int64_t negatives = 16384;
   float temperature = 0.07f;
-  bool relaxed = false;  // the positive is any image of the row's class, not the row's own
+  bool relaxed = false;  // the positive is any image of the row's class, not the row itself
   uint64_t seed = 0;
 };
 struct CutmixParams {
@@ -109,13 +110,13 @@ struct CutmixParams {
   uint64_t seed = 0;
 };
 
-// Per-step values that the optimizer kernels read from the device, so that one captured step serves a whole schedule:
-// an f32 tensor of kScalarCount elements.
+// Values of each step that the optimizer kernels read from the device, so that one recorded step serves a whole
+// schedule. They are an f32 tensor of kScalarCount elements.
 enum Scalar : int {
   kLearningRate,
   kGradScale,  // multiplies every gradient: 1 / accumulation steps, then clipping, then 1 / loss scale
   kStep,       // 1 for the first update (AdamW's bias correction)
-  kSkip,       // not zero: the gradient overflowed, the optimizers only zero it
+  kSkip,       // not zero: the gradient overflowed, and the optimizers only zero it
   kScalarCount = 8
 };
 
@@ -169,10 +170,11 @@ struct DropoutParams {
   float rate = 0;
   uint64_t seed = 0;
   uint32_t layer = 0;  // tells the dropouts of one network apart
-  int64_t group = 1;   // so many elements in a row share a draw: those of one image for drop path (stochastic depth)
+  int64_t group =
+      1;  // this many consecutive elements share a draw: those of one image for drop path (stochastic depth)
 };
 
-// Weights of `size` neighbors vote exp(similarity / temperature) for their label.
+// Each of the k nearest neighbors votes for its label with the weight exp(similarity / temperature).
 struct KnnVoteParams {
   int64_t k = 20;
   int64_t classes = 10;

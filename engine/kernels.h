@@ -31,8 +31,8 @@ inline const Kernels& kernels(const Tensor& tensor) { return kernels(tensor.devi
 void require(Device device);
 bool is_usable(Device device);
 
-// While it lives, convolutions and matrix products on Device::dry make the plans that the processor would need for
-// them, so that a step on the dry device throws what the same step would throw on the processor.
+// While it lives, convolutions and matrix products on Device::dry also make the plans that the processor would need. So
+// a step on the dry device throws what the same step would throw on the processor.
 class PlanScope {
  public:
   PlanScope() { context(Device::cpu).set_plans_only(true); }
@@ -42,7 +42,7 @@ class PlanScope {
 };
 
 // Multiply-accumulates of all convolutions, matrix products and attentions that this thread has launched on Device::dry
-// so far: take the difference of two calls. Other devices do not count.
+// so far. The difference of two calls counts the work between them. Other devices do not count.
 int64_t dry_macs();
 
 // Adds a backend that the engine does not link itself (the tests' reference). The table must outlive the process.

@@ -38,13 +38,13 @@ COSS_HOST_DEVICE inline PhiloxWords philox(uint64_t key, uint64_t counter_lo, ui
 // [0, 1) with 24 random bits.
 COSS_HOST_DEVICE inline float philox_uniform(uint32_t word) { return float(word >> 8) * 0x1p-24f; }
 
-// What a stream of draws is for. Each purpose has its own counters, so no two draws ever share one.
+// The purpose of a stream of draws. Each purpose has its own counters, so no two draws ever share one.
 enum class RandomUse : uint32_t { init, order, neighbors, augment, dropout, draw, other };
 COSS_HOST_DEVICE inline uint64_t random_key(uint64_t seed, RandomUse use) {
   return seed ^ (uint64_t(use) + 1) * 0x9E3779B97F4A7C15ull;
 }
 
-// --- what the kernels of every backend draw ------------------------------------------------------------------------
+// --- draws of the kernels, the same in every backend ---------------------------------------------------------------
 
 // Random tensors: elements 4 * group .. 4 * group + 3 come from these words.
 COSS_HOST_DEVICE inline PhiloxWords draw_words(uint64_t seed, uint64_t stream, int64_t group) {
@@ -55,7 +55,7 @@ COSS_HOST_DEVICE inline PhiloxWords dropout_words(uint64_t seed, uint32_t layer,
   return philox(random_key(seed, RandomUse::dropout), uint64_t(group), uint64_t(step) << 32 | layer);
 }
 
-// [low, high). One rounding, so that no compiler's choice of instructions changes the value.
+// Uniform in [low, high). It rounds once, so that no compiler's choice of instructions changes the value.
 COSS_HOST_DEVICE inline float draw_uniform(float low, float high, uint32_t word) {
   return std::fma(high - low, philox_uniform(word), low);
 }

@@ -1,4 +1,4 @@
-// Blocks that are given back are kept, and given out again to whoever asks for about as much.
+// Freed blocks are kept, and given out again for requests of about the same size.
 #include "engine/pool.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ void* Pool::take(size_t bytes) {
       kernels(device_).allocate(bytes, &pointer);
     }
     COSS_CHECK(pointer, std::string("out of memory on ") + name_of(device_) + ": " + std::to_string(bytes >> 20) +
-                            " MiB wanted, " + std::to_string(in_use_ >> 20) +
+                            " MiB requested, " + std::to_string(in_use_ >> 20) +
                             " MiB in use: lower train.batch, or raise train.accumulate (--batch for other commands)");
     size_of_[pointer] = bytes;
     reserved_ += bytes;

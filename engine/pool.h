@@ -26,10 +26,10 @@ class Pool {
   // Returns every freed block to the system.
   void trim();
 
-  int64_t grown() const { return grown_; }             // how often the system was asked
+  int64_t grown() const { return grown_; }             // how often memory was requested from the system
   size_t bytes_reserved() const { return reserved_; }  // held from the system
   size_t bytes_in_use() const { return in_use_; }      // given out now
-  size_t bytes_peak() const { return peak_; }          // most ever given out
+  size_t bytes_peak() const { return peak_; }          // the most that was given out at one time
   void reset_peak() { peak_ = in_use_; }
 
  private:

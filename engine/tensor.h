@@ -1,5 +1,5 @@
-// Tensor: a value. Copying one shares its storage; there are no strides, so a view is "same bytes, offset, other
-// shape".
+// Tensor: an array with a shape and a dtype on a device. Copying a Tensor shares its storage. There are no strides: a
+// view has the same bytes, an offset and another shape.
 #pragma once
 #include <memory>
 #include <vector>
@@ -47,11 +47,11 @@ class Tensor {
   const void* raw() const;
   void* mutable_raw();
 
-  // A number that is never used twice in a process and is renewed whenever the storage (of any of its views) is opened
-  // for writing. What is derived from a tensor (reordered weights, folded norms) is kept while it stays the same.
+  // A number that is unique in the process and changes whenever the storage is opened for writing through any view.
+  // Values derived from a tensor (reordered weights, folded norms) stay valid while it is the same.
   uint64_t version() const;
 
-  // Host copies; these wait for the device.
+  // Copies to the host; these wait for the device.
   template <class T>
   std::vector<T> to_vector() const;
   std::vector<double> to_doubles() const;  // any dtype

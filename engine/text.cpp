@@ -25,7 +25,7 @@ int edit_distance(const std::string& a, const std::string& b) {
 
 std::string nearest(const std::string& word, const std::vector<std::string>& known) {
   std::string best;
-  // Further away than a third of the word is another word.
+  // A name that differs in more than a third of the word is not meant.
   int limit = std::max(2, int(word.size()) / 3) + 1;
   for (const std::string& name : known) {
     const int distance = edit_distance(word, name);

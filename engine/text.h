@@ -5,9 +5,9 @@
 
 namespace coss {
 
-// Insertions, deletions, substitutions and exchanges of neighboring letters that lead from a to b.
+// The number of insertions, deletions, substitutions and exchanges of neighboring letters that turn a into b.
 int edit_distance(const std::string& a, const std::string& b);
-// The nearest of `known`, or "" when none is near enough to be meant.
+// The name in `known` that is nearest to `word`, or "" when none is near enough.
 std::string nearest(const std::string& word, const std::vector<std::string>& known);
 // `unknown model "resnet5", did you mean "resnet50"? Known: resnet18, ...`
 std::string unknown_name(const std::string& what, const std::string& word, const std::vector<std::string>& known);

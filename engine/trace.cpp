@@ -40,8 +40,8 @@ struct Timed<Member> {
   }
 };
 
-// Allocation runs on loader threads too and is no kernel launch: it stays untimed, as what is asked of the device as a
-// whole.
+// Allocation is no kernel launch, and loader threads do it too, so it is not timed. Nor are calls that concern the
+// whole device.
 Kernels timing_table() {
   Kernels table{};
 #define KERNEL(kernel, args)                \

@@ -1,5 +1,5 @@
-// Traces: how long each kernel ran and when, as a file for chrome://tracing or Perfetto. Off, it costs nothing: turning
-// it on replaces the table of kernels by one whose entries time the call.
+// Traces: how long each kernel ran and when, as a file for chrome://tracing or Perfetto. A trace that is off costs
+// nothing: turning it on replaces the table of kernels by one whose entries time each call.
 #pragma once
 #include <string>
 
@@ -7,11 +7,12 @@
 
 namespace coss {
 
-// Traces every kernel of `device` from now on; call before the first kernel. Each kernel of a GPU is waited for, so its
-// time is its own; steps are not recorded then.
+// Traces every kernel of `device` from now on; call it before the first kernel. On a GPU the host then waits for each
+// kernel, so that its time is measured alone, and steps are not recorded as CUDA graphs.
 void start_trace(Device device);
 bool tracing();
-// Names a span of the host code in the trace (a step, a phase); nothing when no trace runs. `name` must be a literal.
+// Marks a span of the host code in the trace (a step, a phase). It does nothing when no trace runs. `name` must be a
+// literal.
 class TraceSpan {
  public:
   explicit TraceSpan(const char* name);

@@ -31,11 +31,12 @@ size_t size_of(DType dtype);                 // bytes of one element
 const char* name_of(DType dtype);            // "f32"
 DType parse_dtype(const std::string& text);  // accepts fp32|f32|bf16|fp16|f16|f64; throws Error
 
-// Statistics, norm parameters, losses, reductions and optimizer state of a network that computes in `compute`.
+// The dtype of statistics, norm parameters, losses, reductions and optimizer state of a network that computes in
+// `compute`.
 inline DType accumulator_of(DType compute) { return compute == DType::f64 ? DType::f64 : DType::f32; }
 
 // reference is a naive backend in double that only the tests link; it checks the first two. dry has no memory and
-// computes nothing: what it runs, only the shapes and the pool's counters are known afterwards.
+// computes nothing: after a run only the shapes and the pool's counters are known.
 enum class Device : uint8_t { cpu, cuda, reference, dry };
 
 const char* name_of(Device device);

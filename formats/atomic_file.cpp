@@ -1,4 +1,5 @@
-// Temporary, synchronize, rename. A writer holds a lock on its temporary: one that nobody holds is left over.
+// Writes a temporary file, synchronizes it with the disk and renames it. A writer holds a lock on its temporary file; a
+// file without a lock is left from a killed writer.
 #include "formats/atomic_file.h"
 
 #include <fcntl.h>
@@ -40,7 +41,7 @@ std::string random_digits() {
   return text;
 }
 
-// Removes what killed writers of the file left.
+// Removes the temporary files of killed writers.
 void remove_leftovers(const std::string& path) {
   const std::string stem = fs::path(path).filename().string() + kMark;
   std::vector<fs::path> found;
@@ -73,12 +74,12 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   while (!file_) open_temporary();
 }
 
-// Leaves file_ empty when another process took the file for a dead one before it was locked.
+// Leaves file_ empty when another process removed the temporary file before it was locked.
 void AtomicFile::open_temporary() {
   temporary_ = path_ + kMark + random_digits();
   const int descriptor = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor < 0) fail("open");
-  ::flock(descriptor, LOCK_EX);  // a file system without locks keeps what killed writers leave
+  ::flock(descriptor, LOCK_EX);  // without locks in the file system, files of killed writers stay
   struct stat status = {};
   if (::fstat(descriptor, &status) == 0 && status.st_nlink > 0) file_ = ::fdopen(descriptor, "wb");
   if (!file_) ::close(descriptor);
@@ -100,7 +101,7 @@ void AtomicFile::write(const void* data, size_t bytes) {
 
 void AtomicFile::commit() {
   if (std::fflush(file_) != 0 || ::fsync(::fileno(file_)) != 0) fail("write");
-  // A rename before the close keeps the destructor's cleaning right when closing fails.
+  // The rename comes before the close, so that the destructor still cleans up correctly when closing fails.
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename to");
   const bool closed = std::fclose(file_) == 0;
   file_ = nullptr;

@@ -8,12 +8,12 @@ namespace coss {
 
 class AtomicFile {
  public:
-  // Makes "<path>.tmp-<random>", a name that nobody can guess and prepare, and removes files of such names of the same
-  // path whose writers are gone. Every failure is an Error that names the path and the system's reason.
+  // Makes "<path>.tmp-<random>", a name that cannot be guessed, and removes such files of the same path whose writers
+  // are gone. Every failure is an Error that names the path and the system's reason.
   explicit AtomicFile(std::string path);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
-  // Removes the temporary when commit() was not reached.
+  // Removes the temporary file when commit() was not reached.
   ~AtomicFile();
 
   void write(const void* data, size_t bytes);
@@ -32,7 +32,7 @@ class AtomicFile {
 // Whether a file of this name was being written when its process ended: "config.json.tmp-0123456789abcdef".
 bool is_unfinished(const std::string& name);
 
-// The whole of a small file at once.
+// Writes a small file in one call.
 void write_file_atomically(const std::string& path, const std::string& text);
 
 }  // namespace coss

@@ -1,5 +1,5 @@
-// Folding by carry-less multiplication where the processor has it (V. Gopal et al., "Fast CRC computation for generic
-// polynomials using PCLMULQDQ", Intel 2009), else a table.
+// Uses folding by carry-less multiplication where the processor has it (V. Gopal et al., "Fast CRC computation for
+// generic polynomials using PCLMULQDQ", Intel 2009), else a table.
 #include "formats/crc32.h"
 
 #include <array>
@@ -51,7 +51,7 @@ inline __m128i lane(const uint8_t* data, size_t at) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(data) + at);
 }
 
-// All whole blocks; what four lanes are folded to is 16 bytes with the same checksum, which the table finishes.
+// Takes all whole blocks: four lanes are folded to 16 bytes with the same checksum, and the table finishes those.
 __attribute__((target("pclmul,sse4.1"))) uint32_t by_folding(const uint8_t* data, size_t blocks, uint32_t state) {
   const __m128i over_four = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
   const __m128i over_one = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
@@ -66,7 +66,7 @@ __attribute__((target("pclmul,sse4.1"))) uint32_t by_folding(const uint8_t* data
   return by_table(rest, sizeof(rest), 0);
 }
 
-// The same with four times as wide lanes: 256 bytes a round.
+// The same with lanes of four times the width: 256 bytes per round.
 constexpr size_t kWideBlock = 256;
 
 bool folds_wide() {

@@ -1,4 +1,4 @@
-// NumPy's pickles of arrays, one after another, so that no more than one is in memory twice.
+// Writes NumPy's pickles of arrays one after another, so that at most one array is in memory twice.
 #include "formats/detectron_writer.h"
 
 #include <cctype>
@@ -11,7 +11,7 @@
 namespace coss {
 namespace {
 
-// Python 3's first, and the first with bytes in it: Detectron2 needs Python 3.
+// The first protocol of Python 3, and the first that has bytes. Detectron2 needs Python 3 anyway.
 constexpr uint8_t kProtocol = 3;
 
 // Pushes dtype('f4') of little-endian numbers.
@@ -34,7 +34,7 @@ void push_float_dtype(PickleWriter& pickle) {
   pickle.build();
 }
 
-// Under the name that NumPy 1 has and NumPy 2 keeps for the files of before.
+// Uses the name of NumPy 1, which NumPy 2 keeps for older files.
 void push_array(PickleWriter& pickle, AtomicFile& file, const std::vector<int64_t>& shape,
                 const std::vector<float>& values) {
   pickle.global("numpy.core.multiarray", "_reconstruct");
@@ -66,7 +66,7 @@ std::string detectron_name(const std::string& name) {
     return part.size() == stem.size() + 1 && part.starts_with(stem) &&
            std::isdigit(static_cast<unsigned char>(part.back()));
   };
-  // "conv2" and "bn2" are "conv2" and "conv2.norm".
+  // "conv2" stays, "bn2" becomes "conv2.norm".
   const auto word = [&](const std::string& part) {
     return numbered(part, "conv") ? part : numbered(part, "bn") ? std::string("conv") + part.back() + ".norm" : "";
   };
@@ -80,7 +80,7 @@ std::string detectron_name(const std::string& name) {
 }
 
 void write_detectron(const std::string& path, const std::vector<NamedTensor>& tensors) {
-  bool stem = false;  // CIFAR's has 3x3
+  bool stem = false;  // ImageNet's 7x7; a CIFAR stem is 3x3
   for (const NamedTensor& tensor : tensors) {
     stem |= tensor.name == "conv1.weight" && tensor.shape.size() == 4 && tensor.shape[2] == 7;
     const bool left_out = is_batch_counter(tensor.name) || tensor.name.starts_with("fc.");

@@ -72,7 +72,7 @@ EventFile::EventFile(const std::string& folder) {
   ::gethostname(host, sizeof(host) - 1);
   const std::string stem =
       folder + "/events.out.tfevents." + std::to_string(now.count()) + "." + host + "." + std::to_string(::getpid());
-  // "x" refuses an existing file, so that a second log of the same second gets a name of its own.
+  // "x" refuses an existing file, so that a second log within one second gets another name.
   path_ = stem;
   for (int attempt = 1; !(file_ = std::fopen(path_.c_str(), "wbxe")); ++attempt) {
     COSS_CHECK(errno == EEXIST && attempt < 1000, "cannot write " + path_ + ": " + std::strerror(errno));

@@ -26,7 +26,7 @@ class EventFile {
 };
 
 uint32_t crc32c(const void* data, size_t bytes);
-// TensorFlow's masking of a checksum that is itself checksummed.
+// A checksum as TensorFlow stores it: masked, because it is checksummed again.
 uint32_t masked_crc32c(const void* data, size_t bytes);
 
 }  // namespace coss

@@ -33,7 +33,7 @@ FileBytes::~FileBytes() { ::close(descriptor_); }
 
 void FileBytes::read(int64_t offset, void* out, int64_t bytes) const {
   COSS_CHECK(offset >= 0 && bytes >= 0 && offset <= size_ && bytes <= size_ - offset,
-             path_ + " ends too early: " + std::to_string(bytes) + " bytes wanted at " + std::to_string(offset) +
+             path_ + " ends too early: " + std::to_string(bytes) + " bytes requested at " + std::to_string(offset) +
                  " of " + std::to_string(size_));
   auto* to = static_cast<uint8_t*>(out);
   while (bytes > 0) {
@@ -63,7 +63,7 @@ ByteStream::ByteStream(std::string name, std::vector<uint8_t> bytes)
 
 void ByteStream::need(int64_t bytes) const {
   COSS_CHECK(bytes >= 0 && bytes <= left(), name_ + " is truncated or corrupt: " + std::to_string(bytes) +
-                                                " bytes wanted where " + std::to_string(left()) + " are left");
+                                                " bytes requested where " + std::to_string(left()) + " are left");
 }
 
 void ByteStream::fill() {

@@ -21,9 +21,9 @@ class FileBytes {
   int64_t size() const { return size_; }
   // For a library that reads the file itself. Its position is free: read() does not use it.
   int descriptor() const { return descriptor_; }
-  // All of [offset, offset + bytes), which must lie inside the file.
+  // Reads all of [offset, offset + bytes), which must lie inside the file.
   void read(int64_t offset, void* out, int64_t bytes) const;
-  // Up to `bytes` bytes from the start.
+  // Reads up to `bytes` bytes from the start.
   std::vector<uint8_t> head(int64_t bytes) const;
 
  private:
@@ -32,7 +32,7 @@ class FileBytes {
   int64_t size_ = 0;
 };
 
-// Reads forward through a stretch of a file with a small buffer; knows how much is left.
+// Reads a range of a file from its start to its end with a small buffer, and knows how much is left.
 class ByteStream {
  public:
   ByteStream(std::shared_ptr<const FileBytes> file, int64_t begin, int64_t end);
@@ -45,7 +45,7 @@ class ByteStream {
   void read(void* out, int64_t bytes);
   void skip(int64_t bytes);
   std::string text(int64_t bytes);
-  // Up to and without the next newline, which is skipped.
+  // The text before the next newline; the newline is skipped.
   std::string line(int64_t longest);
   uint64_t little(int bytes);  // unsigned, little-endian, of 1 to 8 bytes
 

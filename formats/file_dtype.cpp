@@ -21,7 +21,8 @@ void convert(const uint8_t* bytes, int64_t count, float* out) {
   }
 }
 
-// Both are read as halves: E5M2 is the upper byte of one; E4M3 has an exponent whose bias is 8 less.
+// Both are read through half precision: E5M2 is the upper byte of a half; the exponent of E4M3 has a bias that is 8
+// less.
 float float_from_e5m2(uint8_t bits) { return static_cast<float>(std::bit_cast<f16>(uint16_t(bits << 8))); }
 float float_from_e4m3(uint8_t bits) {
   if ((bits & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
@@ -71,7 +72,8 @@ int64_t checked_numel(const std::vector<int64_t>& shape, FileDType dtype, const 
   for (int64_t dim : shape) {
     COSS_CHECK(dim >= 0, what + " has the impossible shape " + shape_text(shape));
     empty |= dim == 0;
-    // A zero further on does not excuse an overflow before it: products over part of the shape are taken elsewhere.
+    // A later dimension of 0 does not excuse an overflow before it, because products over part of the shape are used
+    // elsewhere.
     COSS_CHECK(!__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes),
                what + " has the impossibly large shape " + shape_text(shape));
   }

@@ -38,7 +38,7 @@ void swap_byte_order(uint8_t* data, int64_t bytes, FileDType dtype);
 inline void swap_byte_order(std::vector<uint8_t>& bytes, FileDType dtype) {
   swap_byte_order(bytes.data(), int64_t(bytes.size()), dtype);
 }
-// Every number as float; complex numbers are an Error that names `what`.
+// Converts every number to float; complex numbers are an Error that names `what`.
 void floats_from(const uint8_t* bytes, int64_t count, FileDType dtype, const std::string& what, float* out);
 std::vector<float> floats_from(const std::vector<uint8_t>& bytes, FileDType dtype, const std::string& what);
 

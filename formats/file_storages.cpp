@@ -1,4 +1,4 @@
-// Reads of storages by their place in the file.
+// Reads storages at their positions in the file.
 #include "formats/file_storages.h"
 
 #include <cstring>

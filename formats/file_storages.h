@@ -1,4 +1,4 @@
-// FileStorages: storages that stand as raw numbers in the file itself, as PyTorch's containers before zip have them.
+// FileStorages: storages that are raw numbers in the file itself, as in PyTorch's containers before zip.
 #pragma once
 #include <memory>
 #include <vector>
@@ -10,7 +10,7 @@ namespace coss {
 
 class FileStorages : public StorageReader {
  public:
-  // `begins` has the place of each storage in the file; that of one whose bytes stood in the pickle is not used.
+  // `begins` has the position of each storage in the file. It is not used for a storage whose bytes were in the pickle.
   FileStorages(std::shared_ptr<const FileBytes> file, std::vector<TorchStorage> storages, std::vector<int64_t> begins,
                bool big_endian);
   void read(int64_t storage, int64_t offset, uint8_t* out, int64_t bytes) const override;
@@ -23,7 +23,7 @@ class FileStorages : public StorageReader {
   bool big_endian_;
 };
 
-// Whether sys_info, the dictionary of system facts of such a file, says so.
+// Whether sys_info, the dictionary of system facts in such a file, says that numbers are big-endian.
 bool says_big_endian(const PickleHeap& heap, PickleRef sys_info);
 
 }  // namespace coss

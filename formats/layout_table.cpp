@@ -7,11 +7,11 @@ namespace coss {
 namespace {
 
 constexpr Normalization kImagenet{};
-// SwAV's own evaluation divides red by 0.228.
+// SwAV's evaluation script divides red by 0.228.
 constexpr Normalization kSwav{{0.485f, 0.456f, 0.406f}, {0.228f, 0.224f, 0.225f}};
 // SimCLR takes pixels in [0, 1] as they are.
 constexpr Normalization kPlainPixels{{0, 0, 0}, {1, 1, 1}};
-// CLIP's own, with bicubic resizing.
+// CLIP's normalization; it also resizes with the bicubic filter.
 constexpr Normalization kClip{{0.48145466f, 0.4578275f, 0.40821073f}, {0.26862954f, 0.26130258f, 0.27577711f}};
 
 constexpr NameRule kSame = NameRule::same;

@@ -1,4 +1,5 @@
-// Finding a network in a file: every possible place and spelling is tried, and the one that fits most tensors wins.
+// Finds a network in a file: every possible prefix and spelling of names is tried, and the one that fits most tensors
+// wins.
 #include "formats/layouts.h"
 
 #include <algorithm>
@@ -13,13 +14,13 @@
 namespace coss {
 namespace {
 
-// Of DistributedDataParallel, torch.compile, lightly-train.
+// What DistributedDataParallel, torch.compile and lightly-train put in front of names.
 constexpr const char* kWrappers[] = {"module.",        "_orig_mod.", "wrapped_model.",
                                      "model_wrapper.", "_model.",    "_features."};
-constexpr size_t kMostWrappers = 4;  // at one place
+constexpr size_t kMostWrappers = 4;  // in one prefix
 constexpr size_t kMostPlaces = 256;  // tried in one file
 
-// A place in a file: what stands in front of the names, and the container and prefix that it is made of.
+// A place is a prefix of names in a file (`text`), with the container and the prefix of a layout that it is made of.
 struct Place {
   std::string text;
   std::string container, prefix;
@@ -59,7 +60,7 @@ std::string wanted_text(const WantedTensor& want) {
   return want.name + " " + text;
 }
 
-// Every place that some name of the file is at: container, wrappers, prefix, wrappers.
+// Every place that some name of the file begins with: container, wrappers, prefix, wrappers.
 class Places {
  public:
   explicit Places(const TensorFile& file) {
@@ -114,7 +115,7 @@ class Places {
   std::set<std::string> names_;
 };
 
-// "" for a spelling that more than one has.
+// The library that spells names so; "" where more than one does.
 const char* library_of(NameRule rule) {
   return rule == NameRule::timm        ? "timm"
          : rule == NameRule::lukemelas ? "lukemelas"
@@ -122,15 +123,15 @@ const char* library_of(NameRule rule) {
                                        : "";
 }
 
-// A released file may hold the inner dictionary alone; without a prefix only the usual container goes without saying.
+// A released file may hold the inner dictionary alone. Without a prefix only "state_dict" may be missing.
 bool is_at(const Layout& layout, const Place& place) {
   if (place.prefix != layout.prefix) return false;
   const bool bare = place.container.empty() && (!place.prefix.empty() || layout.container == std::string("state_dict"));
   return bare || place.container == layout.container;
 }
 
-// The first line of the table that explains what was found; the same text may be a container or a prefix. A spelling
-// tells the library wherever it stands.
+// The first line of the table that explains what was found. The same text may be a container or a prefix. A spelling
+// identifies the library at any place.
 const Layout* line_of(const TensorFile& file, const Places& places, const std::string& text, NameRule rule) {
   const Layout* library = nullptr;
   for (const Layout& layout : layouts()) {
@@ -192,7 +193,7 @@ std::string_view kind_of(const std::string& name) {
   return std::string_view(name).substr(dot == std::string::npos ? 0 : dot + 1);
 }
 
-// True when the wanted tensors stand at `row` from `first` on, in their order.
+// True when the wanted tensors follow each other in `row`, beginning at `first`.
 bool stands_at(const std::vector<const FileTensor*>& row, size_t first,
                const std::vector<const WantedTensor*>& wanted) {
   if (row.size() - first < wanted.size()) return false;
@@ -241,7 +242,7 @@ LayoutMatch match_names(const TensorFile& file, const std::vector<WantedTensor>&
         if (!line && from == layout.name && layout.rule == rule && is_at(layout, place)) line = &layout;
       }
       if (from != "auto" && !line) continue;
-      std::pair<int64_t, int64_t> score{0, 0};  // of the right shape; of the right name
+      std::pair<int64_t, int64_t> score{0, 0};  // how many tensors have the right shape; how many the right name
       for (const WantedTensor& want : names) {
         const FileTensor* tensor = file.find(place.text + want.name);
         score.second += tensor != nullptr;
@@ -278,7 +279,7 @@ LayoutMatch match_order(const TensorFile& file, const std::vector<WantedTensor>&
   std::optional<size_t> first;
   for (size_t at = 0; !needed.empty() && at < row.size(); ++at) {
     if (!stands_at(row, at, needed)) continue;
-    if (first) return match;  // two places: a guess would be as good as none
+    if (first) return match;  // it fits twice: nothing tells which one is meant
     first = at;
   }
   if (!first) return match;
@@ -294,7 +295,7 @@ LayoutMatch match_order(const TensorFile& file, const std::vector<WantedTensor>&
     used.insert(row[*first + i]->name);
   }
   match.matched = match.matched_required = match.required;
-  // What is optional follows the rest (a classifier), or is left out.
+  // Optional tensors (a classifier) follow the others, or are left out.
   size_t next = *first + needed.size();
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (!wanted[i].optional) continue;
@@ -338,7 +339,7 @@ LayoutMatch rematch(const TensorFile& file, const LayoutMatch& match, const std:
 std::vector<std::pair<std::string, const FileTensor*>> head_tensors(const TensorFile& file, const LayoutMatch& match) {
   std::vector<std::pair<std::string, const FileTensor*>> found;
   if (!match.layout || match.layout->head[0] == '\0') return found;
-  // From the backbone outwards: "teacher.module.backbone.", "teacher.module.", "teacher.", "".
+  // Looks from the backbone outwards: "teacher.module.backbone.", "teacher.module.", "teacher.", "".
   for (std::string parent = match.prefix;;) {
     const std::string start = parent + match.layout->head + ".";
     for (const FileTensor& tensor : file.tensors()) {

@@ -9,15 +9,15 @@
 
 namespace coss {
 
-// One kind of published checkpoint. In front of a name stand the container, then the prefix; "module" and "_orig_mod"
-// may stand between and after them as often as they like.
+// One kind of published checkpoint. A name begins with the container, then the prefix. "module" and "_orig_mod" may
+// stand between and after them, any number of times.
 struct Layout {
-  const char* name;       // as --from has it; several lines may share one
+  const char* name;       // the name that --from takes; several lines may share one
   const char* source;     // who writes such files
-  const char* container;  // key of the dictionary that holds the weights; a bare dictionary does as well
+  const char* container;  // key of the dictionary that holds the weights; a file with that dictionary alone fits too
   const char* prefix;     // the module that holds the backbone
-  const char* head;       // the projection head: below the backbone or beside it or one of its parents; "" for none
-  const char* mark;  // part of a name that only this layout has; "" for any; null: nothing tells, must be asked for
+  const char* head;       // the projection head: in the backbone, beside it, or beside one of its parents; "" for none
+  const char* mark;  // part of a name that only this layout has; "" for any; null: nothing identifies it, only --from
   NameRule rule = NameRule::same;
   Normalization normalization = {};  // of the images that the weights were trained on
   const char* interpolation = "";    // of their resizing, where it is not bilinear
@@ -32,28 +32,29 @@ struct LayoutMatch {
   bool by_order = false;           // the names say nothing; order and shapes fit
   NameRule rule = NameRule::same;
   std::string prefix;  // in front of all names: "state_dict.module.encoder_q."
-  // Of the file, one for each wanted; null where there is none of that shape. Ones at a shape's ends do not count: a
-  // linear layer is a 1x1 convolution elsewhere.
+  // The file's tensor for each wanted one; null where none has that shape. Dimensions of 1 at the ends of a shape are
+  // ignored: a linear layer is a 1x1 convolution in some libraries.
   std::vector<const FileTensor*> tensors;
-  int64_t matched = 0, required = 0;  // tensors; those that are wanted and not optional
+  int64_t matched = 0, required = 0;  // counts of tensors; required: wanted and not optional
   int64_t matched_required = 0;
   std::vector<std::string> missing, mismatched, unexpected;  // with shapes; running counters are never unexpected
 
   bool complete() const { return matched_required == required; }
   std::string layout_name() const;
-  // Whose network the weights are of (variant_for of models/network.h): of the library that spells names so, whoever
-  // trained it; else the layout's name.
+  // The library whose variant of the network the weights need (variant_for of models/network.h): the one that spells
+  // names so, else the layout's name.
   std::string names_of() const;
-  const Normalization& normalization() const;  // ImageNet's where the layout says nothing else
+  const Normalization& normalization() const;  // ImageNet's where the layout gives none
 };
 
-// The place and spelling under which most of the wanted tensors are found. `from` is "auto" or a layout's name.
+// The prefix and spelling of names under which most of the wanted tensors are found. `from` is "auto" or a layout's
+// name.
 LayoutMatch match_names(const TensorFile& file, const std::vector<WantedTensor>& wanted,
                         const std::string& from = "auto");
-// The last resort: the same sequence of shapes and kinds (weight, bias, …) somewhere in the file, under any names. It
-// counts only when there is one such place, and when no name contradicts it; else nothing is matched.
+// The last resort: finds the same sequence of shapes and kinds (weight, bias, …) in the file, under any names. It
+// counts only when it occurs once and no name contradicts it; else nothing is matched.
 LayoutMatch match_order(const TensorFile& file, const std::vector<WantedTensor>& wanted);
-// By names, else by order; what comes of the names when neither is complete.
+// Matches by names, else by order. When neither is complete, it returns the match by names.
 LayoutMatch match_layout(const TensorFile& file, const std::vector<WantedTensor>& wanted,
                          const std::string& from = "auto");
 

@@ -1,5 +1,6 @@
-// Spelling names. Libraries number the blocks of EfficientNets and MobileNets in different ways; where stages begin and
-// which blocks expand is read off the list of the network's tensors, so no rule knows a model.
+// Spells names as other libraries do. Libraries number the blocks of EfficientNets and MobileNets in different ways.
+// Where stages begin and which blocks expand follows from the list of the network's tensors, so no rule depends on a
+// model.
 #include "formats/name_rules.h"
 
 #include <algorithm>
@@ -18,14 +19,14 @@ std::string joined(const std::vector<std::string>& parts, size_t from) {
   return text;
 }
 
-// 3 for "conv3" with the stem "conv"; 0 when it is no such name.
+// Returns 3 for "conv3" with the stem "conv", and 0 for other names.
 int numbered(const std::string& text, const std::string& stem) {
   const bool fits =
       text.size() == stem.size() + 1 && text.starts_with(stem) && std::isdigit(static_cast<unsigned char>(text.back()));
   return fits ? text.back() - '0' : 0;
 }
 
-// -1 when it is no number.
+// Returns -1 when the text is no number.
 int number_of(const std::string& text) {
   const bool digits = !text.empty() && text.size() < 4 &&
                       std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
@@ -61,20 +62,20 @@ std::string spelled_simclr_v2(const std::string& name) {
 enum class Family : uint8_t { none, efficientnet, mobilenet2, mobilenet3 };
 enum class Part : uint8_t { stem, expand, depthwise, reduce, restore, project, last, hidden, classifier };
 
-// A block of inverted bottlenecks: groups of convolution and norm, and perhaps a squeeze-and-excitation among them.
+// An inverted bottleneck: groups of convolution and norm, and perhaps a squeeze-and-excitation between them.
 struct Block {
-  int groups = 0;          // the squeeze-and-excitation counted
-  int squeeze = -1;        // which of them it is
-  int64_t width = 0;       // channels that come out
-  int stage = 0, row = 0;  // stages and their blocks from 0
-  int number = 0;          // among all blocks
+  int groups = 0;          // counting the squeeze-and-excitation
+  int squeeze = -1;        // index of the squeeze-and-excitation among the groups; -1: none
+  int64_t width = 0;       // output channels
+  int stage = 0, row = 0;  // the stage, and the block in its stage, from 0
+  int number = 0;          // the block's index among all blocks
 
   bool expands() const { return groups - (squeeze >= 0) == 3; }
-  // EfficientNetV2's early blocks have one convolution for the expanding and the depthwise one, or one in all.
+  // EfficientNetV2's early blocks join the expanding and the depthwise convolution, or have one convolution in all.
   bool fused() const { return squeeze < 0 && groups < 3; }
 };
 
-// One tensor's place in an EfficientNet or MobileNet.
+// Which part of an EfficientNet or MobileNet a tensor belongs to.
 struct Piece {
   Part part;
   bool norm = false;
@@ -129,7 +130,7 @@ class MobileNet {
   void note(const std::vector<std::string>& parts) {
     if (const auto spot = spot_of(parts)) {
       Block& block = blocks_[spot->block];
-      // MobileNetV2's last group follows the others.
+      // MobileNetV2's last two layers, conv.2 and conv.3, form one more group.
       block.groups = std::max(block.groups, spot->group + (family_ == Family::mobilenet2 ? 2 : 1));
       if (spot->inner == "fc1") block.squeeze = spot->group;
     } else if (parts[0] == "features" && parts.size() > 2) {
@@ -191,7 +192,7 @@ std::optional<Piece> MobileNet::piece(const std::string& name) const {
   return Piece{index == 0 ? Part::stem : Part::last, parts[2] == "1", nullptr, joined(parts, 3)};
 }
 
-// The words of a library for the parts: of the convolution and of the norm behind it.
+// A library's names for a part: for its convolution and for the norm after it.
 struct Word {
   Part part;
   const char *convolution, *norm;
@@ -214,7 +215,7 @@ constexpr Word kLukemelas[] = {{Part::stem, "_conv_stem", "_bn0"},
                                {Part::project, "_project_conv", "_bn2"},
                                {Part::last, "_conv_head", "_bn1"},
                                {Part::classifier, "_fc", ""}};
-// The numbers count activations too.
+// Here the indices count activations too.
 constexpr Word kDli14[] = {{Part::stem, "features.0.0", "features.0.1"},
                            {Part::expand, "0", "1"},
                            {Part::depthwise, "3", "4"},

@@ -1,4 +1,4 @@
-// Name rules: how libraries spell the names of the same network's parameters, and shape the tensors.
+// Name rules: how libraries spell the names of one network's parameters, and which shapes the tensors have there.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -6,7 +6,8 @@
 
 namespace coss {
 
-// A tensor of the network, by its name and shape in PyTorch. A size of -1 may be any (the classes of a classifier).
+// A tensor that the network wants, with its name and shape in PyTorch. A size of -1 fits any (the classes of a
+// classifier).
 struct WantedTensor {
   std::string name;
   std::vector<int64_t> shape;
@@ -15,7 +16,7 @@ struct WantedTensor {
 
 // How a layout spells the names of a network's parameters.
 enum class NameRule : uint8_t {
-  same,      // as coss does, which is as torchvision; for what torchvision lacks as timm or CLIP: layer1.0.conv1.weight
+  same,      // as coss does: torchvision's names, or timm's or CLIP's for what torchvision lacks: layer1.0.conv1.weight
   children,  // a Sequential of torchvision's children: 4.0.conv1.weight
   simclr_v2,  // net.1.blocks.0.net.0.weight
   timm,       // EfficientNet, MobileNetV2 and V3: blocks.0.0.conv_dw.weight
@@ -26,7 +27,7 @@ enum class NameRule : uint8_t {
 inline constexpr NameRule kNameRules[] = {NameRule::same, NameRule::children,  NameRule::simclr_v2,
                                           NameRule::timm, NameRule::lukemelas, NameRule::dli14};
 
-// All tensors of a network as `rule` has them, one for each; the name is empty where the rule has no name for it.
+// The tensors of a network, in the same order, as `rule` spells them; a name is empty where the rule has none.
 std::vector<WantedTensor> spelled(NameRule rule, const std::vector<WantedTensor>& wanted);
 
 // "layer3.4.conv2.weight" -> {"layer3", "4", "conv2", "weight"}

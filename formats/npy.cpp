@@ -152,7 +152,7 @@ std::string header_text(FileDType dtype, const std::vector<int64_t>& shape) {
   if (shape.size() == 1) sizes += ",";
   std::string text = std::string("{'descr': '") + (size_of(dtype) == 1 ? "|" : "<") + known->text +
                      "', 'fortran_order': False, 'shape': (" + sizes + "), }";
-  // The numbers start at a multiple of 64: 10 bytes come before this text, one newline ends it.
+  // The numbers start at a multiple of 64 bytes: 10 bytes precede this text, and one newline ends it.
   text.resize((10 + text.size() + 1 + 63) / 64 * 64 - 11, ' ');
   text += '\n';
   const std::string length = {char(uint8_t(text.size())), char(uint8_t(text.size() >> 8))};
@@ -168,7 +168,7 @@ size_t bytes_of(FileDType dtype, const std::vector<int64_t>& shape, const std::s
 int64_t npy_header_bytes(const std::vector<uint8_t>& head, const std::string& what) {
   COSS_CHECK(head.size() >= size_t(kNpyPrefix) && std::memcmp(head.data(), "\x93NUMPY", 6) == 0,
              what + " is not a .npy file");
-  const int version = head[6];  // the minor version after it is of no account
+  const int version = head[6];  // the minor version after it does not matter
   COSS_CHECK(version >= 1 && version <= 3, what + ": .npy version " + std::to_string(version) + " is not known");
   const int64_t length = version == 1 ? head[8] | head[9] << 8
                                       : int64_t(head[8] | head[9] << 8 | head[10] << 16 | uint32_t(head[11]) << 24);

@@ -18,10 +18,11 @@ struct NpyHeader {
   int64_t numel = 0, data_start = 0;
 };
 
-// How many bytes the header has, from the first kNpyPrefix (no .npy is shorter); Error that names `what` otherwise.
+// The size of the header in bytes, from the first kNpyPrefix bytes (no .npy is shorter). Error that names `what` if
+// they are no .npy header.
 constexpr int64_t kNpyPrefix = 12;
 int64_t npy_header_bytes(const std::vector<uint8_t>& head, const std::string& what);
-// From the bytes of the header; the shape must need exactly what is left of `size`, the bytes of the whole file.
+// Reads the bytes of the header. The shape must need exactly the rest of the file, whose size is `size` bytes.
 NpyHeader parse_npy_header(const std::vector<uint8_t>& bytes, int64_t size, const std::string& what);
 
 struct NpyArray {
@@ -30,7 +31,7 @@ struct NpyArray {
   std::vector<uint8_t> bytes;  // row-major, native byte order
 };
 
-// Versions 1 to 3, either byte order, C or Fortran order; the size is checked against the file's.
+// Reads versions 1 to 3, either byte order, C or Fortran order. The size is checked against the file's.
 NpyArray read_npy(const std::string& path);
 std::vector<float> read_npy_floats(const std::string& path, std::vector<int64_t>& shape);
 

@@ -1,4 +1,4 @@
-// Every entry is a storage of its own, in which the numbers begin after the .npy header.
+// Every entry is one storage, in which the numbers begin after the .npy header.
 #include "formats/npz.h"
 
 #include <algorithm>

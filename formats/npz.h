@@ -11,7 +11,7 @@ namespace coss {
 bool looks_like_npz(const ZipArchive& archive);
 TensorFileParts read_npz(std::shared_ptr<const ZipArchive> archive);
 
-// Its tensor has the name "tensor".
+// A lone .npy; its tensor has the name "tensor".
 bool looks_like_npy(const FileBytes& file);
 TensorFileParts read_npy_tensor(std::shared_ptr<const FileBytes> file);
 

@@ -29,7 +29,7 @@ Message attribute(const std::string& name, const std::vector<int64_t>& values);
 // A constant tensor.
 Message floats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values);
 Message integers(const std::string& name, const std::vector<int64_t>& values);
-Message integer(const std::string& name, int64_t value);  // of rank 0
+Message integer(const std::string& name, int64_t value);  // an integer constant of rank 0
 
 // An input or output of the graph, in f32; -1 is the batch.
 Message value_info(const std::string& name, const std::vector<int64_t>& shape);

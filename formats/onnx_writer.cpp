@@ -1,5 +1,5 @@
-// Each node of the graph becomes one to a few of ONNX's. Images are (N,H,W,C) here and (N,C,H,W) there; all else has
-// the same shape in both.
+// Each node of the graph becomes one or a few nodes of ONNX. Images are (N,H,W,C) here and (N,C,H,W) in ONNX;
+// everything else has the same shape in both.
 #include "formats/onnx_writer.h"
 
 #include <cmath>
@@ -34,7 +34,7 @@ class Builder {
  private:
   struct Value {
     std::string name;
-    Shape shape;  // as the node that made it has it
+    Shape shape;  // shape of the tensor in the node that made it
   };
 
   static bool is_image(const Shape& shape) { return shape.rank == 4; }
@@ -75,7 +75,8 @@ class Builder {
     return emit("Transpose", {x}, {attribute("perm", order)});
   }
 
-  // The name of an input in the form its user sees: an image that is used as rows of pixels has its channels last.
+  // The name of an input in the form that its user needs: an image that is used as rows of pixels has its channels
+  // last.
   std::string use(const Tensor& tensor) {
     const auto found = values_.find(tensor.raw());
     if (found == values_.end()) return constant(tensor);
@@ -180,7 +181,7 @@ class Builder {
   std::string build(const node::ScaleChannels&, const GraphNode& step) {
     return emit("Mul", {use(step.inputs[0]), emit("Unsqueeze", {use(step.inputs[1]), integers({2, 3})})});
   }
-  // ONNX's axis of the channels.
+  // The axis of the channels in ONNX.
   static int64_t channels(const Shape& shape) { return is_image(shape) ? 1 : shape.rank - 1; }
   std::string build(const node::SliceChannels& slice, const GraphNode& step) {
     const Shape& y = step.output.shape();

@@ -1,4 +1,4 @@
-// Writing ONNX (opset 17): a recorded forward pass (autograd/graph.h) as a file that other programs run.
+// Writes ONNX (opset 17): a recorded forward pass (autograd/graph.h) as a file that other programs can run.
 #pragma once
 #include <map>
 #include <string>
@@ -13,9 +13,9 @@ struct OnnxOutput {
   Tensor value;      // of the recorded pass
 };
 
-// The pass must have run in f32 on one image, `images` (1,H,W,3); the file takes any number of them, as (batch,3,H,W).
-// What no node of the graph has made is a constant (weights with folded norms). Written aside, synchronized and
-// renamed. Error when an output does not depend on the images, or when the file would be larger than protobuf's 2 GiB.
+// The pass must have run in f32 on one image, `images` (1,H,W,3); the file takes any number of images, as
+// (batch,3,H,W). A tensor that no node has made is a constant (weights with folded norms). Writes through AtomicFile.
+// Error when an output does not depend on the images, or when the file would be larger than protobuf's 2 GiB.
 void write_onnx(const std::string& path, const Graph& graph, const Tensor& images,
                 const std::vector<OnnxOutput>& outputs, const std::map<std::string, std::string>& metadata);
 

@@ -1,4 +1,4 @@
-// The checks of an output's place, each with its own message.
+// The checks of an output path, each with its own message.
 #include "formats/outputs.h"
 
 #include <fmt/format.h>
@@ -29,7 +29,7 @@ void check_output(const std::string& out, const std::vector<std::string>& inputs
   std::error_code ignored;
   COSS_CHECK(!fs::is_directory(out, ignored), out + " is a folder: name a file in it");
   COSS_CHECK(fs::path(out).has_filename(), fmt::format("'{}' names no file to write", out));
-  // A link that leads nowhere is there, too.
+  // A link that leads nowhere counts as existing, too.
   const bool there = fs::exists(fs::symlink_status(out, ignored));
   for (const std::string& input : inputs) {
     if (!there || input.empty()) continue;

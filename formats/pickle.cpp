@@ -14,7 +14,7 @@ constexpr size_t kMostMarks = 100'000;
 constexpr int64_t kMostCopied = 64'000'000;
 constexpr size_t kMostArguments = 64;
 constexpr int64_t kLongestLine = 1 << 16;
-constexpr int64_t kSmallInteger = 256;  // these are made once
+constexpr int64_t kSmallInteger = 256;  // integers below it are made once and shared
 
 class Machine {
  public:
@@ -133,7 +133,7 @@ bool Machine::step_literal(uint8_t opcode) {
     case 'V':
       push(heap_.add_text(in_.line(kLongestLine)));
       return true;
-    // Python 2 texts are bytes that hold names in practice.
+    // Texts of Python 2 are bytes; in practice they hold names.
     case 'T':
       push_bytes(in_.little(4), PickleKind::text);
       return true;
@@ -255,7 +255,7 @@ bool Machine::step_object(uint8_t opcode) {
     case 'R': {  // REDUCE
       const PickleRef arguments = pop(), function = pop();
       check_call(function, arguments);
-      // A copy: the host adds values, which moves the heap.
+      // Copied, because the host adds values, which moves the heap.
       const std::string global = heap_[function].text;
       push(host_.call(heap_, global, arguments));
       return true;
@@ -362,7 +362,7 @@ void Machine::push_container(PickleKind kind, std::vector<PickleRef> items) {
 
 void Machine::append(PickleKind kind, const std::vector<PickleRef>& items) {
   PickleValue& to = heap_[top()];
-  // Of a class that is not known: the items of a list that is none here are nothing that is needed.
+  // The object is of an unknown class: its list items are not needed.
   if (to.kind == PickleKind::opaque || (to.kind == PickleKind::bag && kind != PickleKind::dict)) return;
   const bool takes = to.kind == kind || (to.kind == PickleKind::bag && kind == PickleKind::dict);
   if (!takes) heap_.fail("the pickle is corrupt: it adds items to something that holds none");
@@ -377,7 +377,7 @@ void Machine::push_long(int64_t bytes) {
     if (bytes > 0 && bytes < 8 && value >> (8 * bytes - 1)) value |= ~uint64_t(0) << (8 * bytes);
     push(heap_.add_integer(int64_t(value)));
   } else {
-    in_.text(bytes);  // wider than any size or offset: a random state or the like
+    in_.text(bytes);  // wider than any size or offset, such as a random state
     push(heap_.add(PickleKind::opaque));
   }
 }

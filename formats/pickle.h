@@ -1,5 +1,5 @@
-// The pickle machine: turns Python's object stream into plain values. It executes nothing: what a pickle names and
-// calls goes to a PickleHost, which answers from a table or refuses.
+// The pickle machine turns Python's object stream into plain values. It executes nothing: each name and call of a
+// pickle goes to a PickleHost, which answers from a table or refuses.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace coss {
 
-// A value's number in its heap. Values refer to each other by number, so shared and self-referencing containers need
-// no care, and freeing a deep nest is not recursive.
+// The index of a value in its heap. Values refer to each other by index, so shared and self-referencing containers need
+// no special care, and freeing a deep nest is not recursive.
 using PickleRef = uint32_t;
 
 enum class PickleKind : uint8_t {
@@ -31,12 +31,12 @@ enum class PickleKind : uint8_t {
   bag,       // an instance of a class that the host does not know: attributes, as a dict's items
   variable,  // an instance that becomes the tensor of its state
   array,     // an array that has no shape and no numbers yet
-  opaque     // a value of which nothing is known
+  opaque     // a value that coss does not know
 };
 
 struct PickleValue {
   PickleKind kind = PickleKind::none;
-  int64_t integer = 0;  // also: which storage, tensor or bag of the host, which dtype
+  int64_t integer = 0;  // also the index of a storage, tensor or bag of the host, or a dtype
   double real = 0;
   std::string text;              // a text, bytes, or the full name of a global
   std::vector<PickleRef> items;  // of a list, tuple or set; of a dict or bag: key, value, key, value …
@@ -44,7 +44,7 @@ struct PickleValue {
 
 class PickleHeap {
  public:
-  // `name` is the file that errors name.
+  // `name` is the file name for errors.
   explicit PickleHeap(std::string name);
   const std::string& name() const { return name_; }
   PickleValue& operator[](PickleRef ref) { return values_[ref]; }
@@ -56,7 +56,7 @@ class PickleHeap {
   PickleRef add_text(std::string value) { return add({PickleKind::text, 0, 0, std::move(value), {}}); }
   // Appends the items of one container to another.
   void copy_items(PickleRef from, PickleRef to);
-  // What is copied in all is limited: a short pickle could ask for any amount.
+  // Limits the number of items that are copied in all, because a short pickle could ask for any amount.
   void charge_copy(size_t items);
   // The values of a tuple or list of whole numbers; Error when it is something else.
   std::vector<int64_t> integers(PickleRef ref) const;
@@ -73,7 +73,7 @@ class PickleHeap {
 class PickleHost {
  public:
   virtual ~PickleHost() = default;
-  // Whether a pickle may name this class or function, "collections.OrderedDict".
+  // Whether a pickle may name this class or function, such as "collections.OrderedDict".
   virtual bool knows(const std::string& global) = 0;
   // The result of calling it; `arguments` is a tuple.
   virtual PickleRef call(PickleHeap& heap, const std::string& global, PickleRef arguments) = 0;
@@ -83,7 +83,7 @@ class PickleHost {
   }
   // __setstate__ of an object.
   virtual void build(PickleHeap& heap, PickleRef object, PickleRef state) = 0;
-  // The object that a persistent id stands for.
+  // Returns the object that a persistent id stands for.
   virtual PickleRef persistent(PickleHeap& heap, PickleRef id) = 0;
 };
 

@@ -1,4 +1,4 @@
-// Writing pickles: as much of the format as dictionaries of tensors need.
+// Writes pickles: the part of the format that dictionaries of tensors need.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,7 +14,7 @@ inline std::string little(uint64_t value, int bytes) {
   return out;
 }
 
-// Each method appends what pushes one value, or what makes one of those that were pushed.
+// Each method appends the opcodes that push one value, or that make one value of those pushed before.
 class PickleWriter {
  public:
   explicit PickleWriter(uint8_t protocol = 2) : out_("\x80" + little(protocol, 1)) {}
@@ -31,7 +31,7 @@ class PickleWriter {
   void text(const std::string& value) { out_ += "X" + little(value.size(), 4) + value; }
   void boolean(bool value) { out_ += value ? "\x88" : "\x89"; }
   void none() { out_ += "N"; }
-  // So many bytes, which the caller puts behind what take() gives; from protocol 3 on.
+  // Announces `size` bytes, which the caller writes after the text of take(). Needs protocol 3.
   void bytes(uint32_t size) { out_ += "B" + little(size, 4); }
   void global(const std::string& module, const std::string& name) { out_ += "c" + module + "\n" + name + "\n"; }
   void begin() { out_ += "("; }
@@ -49,10 +49,10 @@ class PickleWriter {
     for (int64_t value : values) integer(value);
     end_tuple();
   }
-  void set_items() { out_ += "u"; }  // all pairs since begin(), of the dictionary before it
+  void set_items() { out_ += "u"; }  // puts all pairs since begin() into the dictionary before them
   void stop() { out_ += "."; }
 
-  // What was written since the last time.
+  // Returns what was written since the last call.
   std::string take() { return std::exchange(out_, {}); }
 
  private:

@@ -1,4 +1,4 @@
-// Reading of the bytes behind the header; writing with the alignment that readers like.
+// Reads the bytes after the header; writing aligns the data for readers.
 #include "formats/safetensors.h"
 
 #include <algorithm>
@@ -61,7 +61,7 @@ TensorFileParts read_safetensors(std::shared_ptr<const FileBytes> file) {
 
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  // Widest numbers first, so that each tensor is aligned to its own dtype.
+  // The widest dtypes come first, so that each tensor is aligned to its own dtype.
   std::vector<const NamedTensor*> order;
   for (const NamedTensor& tensor : tensors) order.push_back(&tensor);
   std::stable_sort(order.begin(), order.end(),

@@ -12,7 +12,7 @@ struct NamedTensor {
   std::vector<uint8_t> bytes;
 };
 
-// Written aside, synchronized and renamed: the file is complete or not there.
+// Writes through AtomicFile: the file is complete or does not exist.
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                        const std::map<std::string, std::string>& metadata);
 

@@ -1,5 +1,5 @@
-// A header has a fixed form, so that it is read by what must come next: a tree of the whole JSON would take many times
-// its memory. Texts with escapes or letters outside ASCII are left to the JSON library.
+// A header has a fixed form, so it is read token by token; a tree of the whole JSON would take many times its memory.
+// The JSON library reads texts with escapes or letters outside ASCII.
 #include "formats/safetensors_header.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ class HeaderReader {
  private:
   struct Entry {
     FileTensor tensor;
-    int64_t end = 0;  // of its bytes
+    int64_t end = 0;  // end of the tensor's bytes
   };
 
   template <class Read>
@@ -63,7 +63,7 @@ class HeaderReader {
   const std::string& path_;
 };
 
-// The next character that is no space; it is not consumed.
+// Returns the next character that is no space, without consuming it.
 char HeaderReader::next() {
   while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
     ++at_;
@@ -110,7 +110,7 @@ std::string HeaderReader::string() {
   }
 }
 
-// A value that nothing here needs.
+// Skips a value that is not needed.
 void HeaderReader::skip_value(int depth) {
   if (depth > kDeepestValue) fail("the safetensors header is nested too deeply");
   const char first = next();
@@ -222,7 +222,7 @@ SafetensorsHeader HeaderReader::read() {
   next();
   if (at_ != text_.size()) not_json();
 
-  // The data has the order of the model that wrote it; the header's may be another.
+  // The data has the order of the model that wrote it; the header may have another order.
   std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.tensor.offset != b.tensor.offset ? a.tensor.offset < b.tensor.offset : a.end < b.end;
   });

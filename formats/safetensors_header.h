@@ -13,11 +13,11 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-// `text` is the header, `data_bytes` what follows it, `path` the file that errors name. The tensors must fill the data
-// without gaps or overlaps. Error when the text is no such header, or says what cannot be.
+// `text` is the header, `data_bytes` the size of the data after it, `path` the file name for errors. The tensors must
+// fill the data without gaps or overlaps. Error when the text is no such header or has impossible values.
 SafetensorsHeader parse_safetensors_header(const std::string& text, int64_t data_bytes, const std::string& path);
 
-// "F32"; Error when safetensors has no name for it.
+// The name of a dtype, "F32"; Error when safetensors has none for it.
 const char* safetensors_name(FileDType dtype);
 
 }  // namespace coss

@@ -20,7 +20,7 @@ struct Header {
   char type = '0';
 };
 
-// What comes before a member says about it.
+// What the headers before a member say about it.
 struct Extension {
   std::optional<std::string> name;
   std::optional<int64_t> bytes;
@@ -49,7 +49,7 @@ class Parser {
         }
         COSS_CHECK(members.size() <= kMostMembers, file_.path() + ": the tar archive has too many members");
       }
-      // No overflow: the member lies inside the file. The last one may lack its padding.
+      // This cannot overflow, because the member lies inside the file. The last member may lack its padding.
       at_ = std::min(at_ + (header.bytes + kBlock - 1) / kBlock * kBlock, file_.size());
     }
     return members;
@@ -62,7 +62,7 @@ class Parser {
 
   static bool extends(char type) { return type == 'x' || type == 'g' || type == 'L' || type == 'K'; }
 
-  // False at the block of zeros that ends the archive. Leaves the position at the member.
+  // Returns false at the block of zeros that ends the archive; else leaves the position at the member.
   bool read_header(Header& header) {
     COSS_CHECK(file_.size() - at_ >= kBlock, file_.path() + " is truncated: the tar archive ends in a header");
     uint8_t block[kBlock];
@@ -122,7 +122,7 @@ class Parser {
     if (header.type == 'x') read_records(bytes, extension);
   }
 
-  // "26 mtime=1483719550.98166\n", again and again; the number counts the whole record.
+  // Records like "26 mtime=1483719550.98166\n"; the number is the length of the whole record.
   void read_records(const std::string& records, Extension& extension) const {
     size_t at = 0;
     while (at < records.size() && records[at] != '\0') {

@@ -23,7 +23,7 @@ bool row_major(const FileTensor& tensor) {
   return true;
 }
 
-// Elements from the first to one past the last that a view touches.
+// The number of elements from the first to the last that a view touches.
 int64_t span_of(const FileTensor& tensor) {
   int64_t last = 0;
   for (size_t axis = 0; axis < tensor.shape.size(); ++axis) last += (tensor.shape[axis] - 1) * tensor.strides[axis];
@@ -113,7 +113,7 @@ TensorFile open_tensor_file(const std::string& path) {
     bool (*recognizes)(const FileBytes&);
     TensorFileParts (*read)(std::shared_ptr<const FileBytes>);
   };
-  // In this order: the bytes of all but the last are unmistakable.
+  // The order matters: the bytes of all but the last are unmistakable.
   const Container containers[] = {
       {looks_like_zip, read_zip},        {looks_like_torch_legacy, read_torch_legacy}, {looks_like_tar, read_torch_tar},
       {looks_like_npy, read_npy_tensor}, {looks_like_safetensors, read_safetensors},

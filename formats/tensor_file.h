@@ -1,5 +1,5 @@
-// TensorFile: a file of named tensors, whatever its container. Opening reads names and shapes only; the numbers are
-// read on demand, one tensor at a time, so memory stays bounded by the largest tensor that is asked for.
+// TensorFile: a file of named tensors, whatever its container. Opening reads names and shapes only. The values are read
+// on demand, one tensor at a time, so memory is bounded by the largest tensor that is read.
 #pragma once
 #include <map>
 #include <memory>
@@ -11,21 +11,21 @@
 
 namespace coss {
 
-// A tensor in a file: a strided view of one of the file's storages. Whoever makes one checks that it lies inside.
+// A tensor in a file: a strided view of one of the file's storages. The code that makes one checks that it lies inside.
 struct FileTensor {
   std::string name;
   FileDType dtype = FileDType::f32;
   std::vector<int64_t> shape;
-  int64_t storage = 0;           // which of the file's storages
+  int64_t storage = 0;           // index of one of the file's storages
   int64_t offset = 0;            // of the first element in the storage, in bytes
   std::vector<int64_t> strides;  // in elements, never negative
-  std::string unreadable;        // "is sparse": why its values cannot be read; empty when they can
+  std::string unreadable;        // why its values cannot be read, such as "is sparse"; empty when they can
 
   int64_t numel() const;
   int64_t bytes() const { return numel() * size_of(dtype); }
 };
 
-// The storages of a file: flat runs of bytes, which several threads may read. One implementation per container.
+// The storages of a file: arrays of bytes, which several threads may read. One implementation per container.
 class StorageReader {
  public:
   virtual ~StorageReader() = default;
@@ -34,13 +34,14 @@ class StorageReader {
   virtual bool big_endian(int64_t storage) const = 0;
 };
 
-// What a container's reader hands over.
+// The result of a container's reader.
 struct TensorFileParts {
   std::string path;
   std::string container;
   std::vector<FileTensor> tensors;
   std::map<std::string, std::string> metadata;
-  // Classes and functions of a pickle that coss does not know: it left their values out and called none of them.
+  // Names of classes and functions of a pickle that coss does not know. Their values were left out, and none was
+  // called.
   std::vector<std::string> unknown_classes = {};
   std::shared_ptr<const StorageReader> storages;
 };
@@ -52,7 +53,7 @@ class TensorFile {
   const std::string& path() const { return parts_.path; }
   const std::string& container() const { return parts_.container; }  // "safetensors", "PyTorch zip" …
   const std::vector<FileTensor>& tensors() const { return parts_.tensors; }
-  // Strings of the file beside its tensors: safetensors' __metadata__, plain numbers and texts of a PyTorch file.
+  // Strings in the file besides its tensors: safetensors' __metadata__, plain numbers and texts of a PyTorch file.
   const std::map<std::string, std::string>& metadata() const { return parts_.metadata; }
   // "pathlib.PosixPath": what a pickle holds besides and coss left out, in alphabetical order.
   const std::vector<std::string>& unknown_classes() const { return parts_.unknown_classes; }
@@ -61,7 +62,7 @@ class TensorFile {
 
   std::vector<uint8_t> read_bytes(const FileTensor& tensor) const;  // contiguous, own dtype, native byte order
   std::vector<float> read_floats(const FileTensor& tensor) const;   // from any real dtype
-  void read_floats(const FileTensor& tensor, float* out) const;     // the same into memory for numel() of them
+  void read_floats(const FileTensor& tensor, float* out) const;     // into memory for numel() floats
 
  private:
   void read_bytes(const FileTensor& tensor, uint8_t* out) const;

@@ -1,4 +1,4 @@
-// PyTorch's containers: recognized by their bytes, read into the same parts as every tensor file.
+// PyTorch's containers. They are recognized by their bytes and read into the same parts as every tensor file.
 #pragma once
 #include <memory>
 

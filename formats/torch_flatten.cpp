@@ -1,4 +1,4 @@
-// From the object of a checkpoint, dictionaries and modules in each other, to a flat list of named tensors.
+// Turns the object of a checkpoint, which is nested dictionaries and modules, into a flat list of named tensors.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -37,7 +37,7 @@ class Flattener {
   const PickleHeap& heap_;
   const std::vector<FileTensor>& tensors_;
   std::map<std::string, std::string>& metadata_;
-  std::vector<PickleRef> path_;  // the containers that are open, to leave out what contains itself
+  std::vector<PickleRef> path_;  // the containers around the current item, to leave out one that contains itself
   int bags_open_ = 0;
   int64_t visits_ = 0;
   size_t names_ = 0;
@@ -108,7 +108,7 @@ void Flattener::visit_bag(const PickleValue& bag, const std::string& name, int d
     const bool scalar = kind == PickleKind::integer || kind == PickleKind::real || kind == PickleKind::text;
     const bool wanted = holds_more(item) ? !module : scalar && bags_open_ == 1;
     const std::string key = wanted ? key_text(bag.items[i], i / 2) : std::string();
-    // What begins with an underscore is the library's own.
+    // A name that begins with an underscore is internal to the library.
     if (wanted && (holds_more(item) || !key.starts_with("_"))) visit_item(item, name, key, depth + 1);
   }
   if (!module) return;
@@ -124,7 +124,7 @@ void Flattener::visit_bag(const PickleValue& bag, const std::string& name, int d
   visit_items(*modules, name, depth);
 }
 
-// The last one counts, as when the attributes are set one after another.
+// The last one counts, as if the attributes were set one after another.
 const PickleValue* Flattener::attribute(const PickleValue& bag, const char* name) const {
   const PickleValue* found_value = nullptr;
   for (size_t i = 0; i + 2 <= bag.items.size(); i += 2) {

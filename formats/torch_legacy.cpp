@@ -14,7 +14,7 @@ namespace {
 constexpr uint8_t kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 constexpr int64_t kProtocol = 1001;
 
-// Where each storage's numbers begin, by its index; -1 for the others.
+// The position of each storage's numbers in the file, by its index; -1 for storages that are not in it.
 std::vector<int64_t> locate_storages(ByteStream& stream, const PickleHeap& heap, PickleRef keys,
                                      const TorchObjects& objects, bool big_endian) {
   if (heap[keys].kind != PickleKind::list) heap.fail("the list of storages is missing");
@@ -49,7 +49,7 @@ std::vector<int64_t> locate_storages(ByteStream& stream, const PickleHeap& heap,
 }  // namespace
 
 bool looks_like_torch_legacy(const FileBytes& file) {
-  // The first pickle is the magic number alone; its protocol may differ.
+  // The first pickle holds the magic number only; its protocol may differ.
   const std::vector<uint8_t> head = file.head(32);
   return head.size() > 2 && head[0] == 0x80 &&
          std::search(head.begin(), head.end(), std::begin(kMagic), std::end(kMagic)) != head.end();

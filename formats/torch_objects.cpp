@@ -30,7 +30,7 @@ enum class Meaning : uint8_t {
   encoded_bytes,  // (text, 'latin1'): how protocol 2 spells bytes
   new_object,     // (class): how protocols 0 and 1 spell an instance
   new_based,      // (class, object, None), or a dictionary's (class, dict, items)
-  inert,          // something harmless of which nothing is needed
+  inert,          // harmless, and nothing of it is needed
 };
 
 struct Global {
@@ -157,7 +157,7 @@ constexpr Global kGlobals[] = {
     {"torch.storage._UntypedStorage", Meaning::storage_class, FileDType::u8},
 };
 
-// Names that run programs, open files or load pickles. Nothing is called in any case: this is a word to users.
+// Names that run programs, open files or load pickles. Nothing is ever called; the error warns users.
 constexpr const char* kHarmful[] = {"os.",
                                     "posix.",
                                     "nt.",
@@ -187,12 +187,12 @@ constexpr const char* kHarmful[] = {"os.",
                                     "numpy.load"};
 
 const Global* find_global(std::string name) {
-  // Old files name the class of the device: torch.cuda.FloatStorage.
+  // Old files name the device in the class: torch.cuda.FloatStorage.
   constexpr char kCuda[] = "torch.cuda.";
   if (name.starts_with(kCuda) && (name.ends_with("Storage") || name.ends_with("Tensor"))) {
     name = "torch." + name.substr(sizeof(kCuda) - 1);
   }
-  // The classes of tensors of the first releases name a dtype as those of storages do.
+  // In the first releases the class of a tensor names its dtype, as the class of a storage does.
   if (name.starts_with("torch.") && name.ends_with("Tensor")) name.replace(name.size() - 6, 6, "Storage");
   for (const Global& global : kGlobals) {
     if (name == global.name) return &global;
@@ -235,7 +235,7 @@ std::string latin1(const PickleHeap& heap, const std::string& utf8) {
 
 constexpr int64_t kUnknownDType = -1;
 constexpr size_t kMostTensors = 500'000;
-constexpr size_t kMostUnknown = 100;  // names that are told
+constexpr size_t kMostUnknown = 100;  // names that are reported
 
 }  // namespace
 
@@ -249,7 +249,7 @@ bool TorchObjects::knows(const std::string& global) {
 PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRef arguments_ref) {
   const Global* const found = find_global(name);
   const std::vector<PickleRef> arguments = heap[arguments_ref].items;
-  // Without arguments it can be a kind of dictionary, whose items follow.
+  // Without arguments it may be a subclass of dict, whose items follow.
   if (!found) return heap.add(arguments.empty() ? PickleKind::bag : PickleKind::opaque);
   const Global& global = *found;
   const auto need = [&](size_t count) {
@@ -330,7 +330,7 @@ PickleRef TorchObjects::call(PickleHeap& heap, const std::string& name, PickleRe
       const std::string base = heap[arguments[1]].text;
       if (heap[arguments[0]].kind != PickleKind::global)
         heap.fail("the pickle makes an instance of something that is no class");
-      // A kind of text, number or list: nothing that is needed.
+      // A subclass of text, number or list, which is not needed.
       if (!(base.ends_with(".object") || base.ends_with(".dict"))) return heap.add(PickleKind::opaque);
       if (heap[arguments[0]].text == name) heap.fail("the pickle makes an instance of something that is no class");
       const PickleRef out = make(heap, arguments[0], heap.add(PickleKind::tuple));
@@ -368,7 +368,7 @@ PickleRef TorchObjects::make(PickleHeap& heap, PickleRef type, PickleRef argumen
   if (heap[type].kind != PickleKind::global) heap.fail("the pickle makes an instance of something that is no class");
   const std::string name = heap[type].text;
   if (find_global(name)) return call(heap, name, arguments);
-  // A named tuple's values, or what else its class would take; they are named by their place.
+  // The values of a named tuple, or other arguments of the class; they are named by their position.
   const PickleRef bag = heap.add(PickleKind::bag);
   const std::vector<PickleRef> values = heap[arguments].items;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -394,7 +394,7 @@ void TorchObjects::build_bag(PickleHeap& heap, PickleRef object, PickleRef state
   std::vector<PickleRef> parts = {state_ref};
   // (attributes, slots) of a class with __slots__; either may be None.
   if (heap[state_ref].kind == PickleKind::tuple && heap[state_ref].items.size() == 2) parts = heap[state_ref].items;
-  // Any other state means something to the class alone.
+  // Only the class itself understands any other state.
   for (PickleRef part : parts)
     if (heap[part].kind == PickleKind::dict) heap.copy_items(part, object);
 }
@@ -416,7 +416,7 @@ void TorchObjects::build(PickleHeap& heap, PickleRef object, PickleRef state_ref
     const PickleRef array = add_array(heap, items[2], items[1], items[4], heap[items[3]].integer != 0);
     heap[object] = PickleValue(heap[array]);
   } else if (heap[object].kind == PickleKind::dict && state.kind == PickleKind::dict && heap[object].items.empty()) {
-    // A Namespace's attributes. A state dictionary that has items also gets attributes (_metadata), which are no items.
+    // The attributes of a Namespace. A state dictionary also gets attributes (_metadata), which are not items.
     heap.copy_items(state_ref, object);
   }
 }
@@ -425,7 +425,7 @@ PickleRef TorchObjects::persistent(PickleHeap& heap, PickleRef id_ref) {
   const PickleValue& id = heap[id_ref];
   if (id.kind != PickleKind::tuple || id.items.empty()) heap.fail("the pickle refers to something that is no storage");
   const auto item = [&](size_t i) -> const PickleValue& { return heap[id.items[i]]; };
-  // ('module', class, source file, source): a class as it stands in the pickle of a whole module.
+  // ('module', class, source file, source): a class in the pickle of a whole module.
   if (item(0).text == "module" && id.items.size() > 1 && item(1).kind == PickleKind::global) return id.items[1];
   const Global* named = id.items.size() > 1 && item(1).kind == PickleKind::global ? find_global(item(1).text) : nullptr;
   if (item(0).text != "storage" || id.items.size() < 5 || !named || named->meaning != Meaning::storage_class ||
@@ -514,7 +514,7 @@ PickleRef TorchObjects::add_view(PickleHeap& heap, FileTensor tensor, const Stor
                        __builtin_add_overflow(last, reach, &last)))) {
       heap.fail(where + " has impossible strides");
     }
-    if (tensor.shape[axis] == 1) tensor.strides[axis] = 0;  // any number may stand there
+    if (tensor.shape[axis] == 1) tensor.strides[axis] = 0;  // a file may have any stride there
   }
   if (numel > 0 && last >= held) heap.fail(where + " reaches outside its storage");
   if (numel > held && numel > kMostRepeated) heap.fail(where + " repeats its few numbers too often");
@@ -570,7 +570,7 @@ PickleRef TorchObjects::add_array(PickleHeap& heap, PickleRef dtype_ref, PickleR
   storage.dtype = tensor.dtype;
   storage.numel = numel;
   storage.big_endian = dtype.text == ">";
-  // Taken, not copied: a pickle that names the same bytes again and again gets an error instead of more memory.
+  // The bytes are moved, not copied: a pickle that names the same bytes again gets an error instead of more memory.
   const std::string raw = std::move(heap[bytes_ref].text);
   heap[bytes_ref].text.clear();
   storage.bytes.assign(raw.begin(), raw.end());

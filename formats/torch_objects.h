@@ -1,8 +1,8 @@
 // TorchObjects: the classes and functions that a PyTorch checkpoint's pickle may call, and what they become here:
 // storages, tensors as views of them, and plain values. An instance of any other class, as in a whole pickled module or
-// a TorchScript archive, becomes a bag of its attributes, and the result of any other call a value of which nothing is
-// known: neither the class nor the function is ever looked for. Names that no checkpoint needs and that would run
-// programs or open files are an error all the same: such a file was made to harm whoever loads it with Python.
+// a TorchScript archive, becomes a bag of its attributes, and the result of any other call an opaque value. Neither the
+// class nor the function is ever looked up. Names that would run programs or open files, which no checkpoint needs, are
+// an error: such a file is an attack on those who load it with Python.
 #pragma once
 #include <memory>
 #include <set>
@@ -16,7 +16,7 @@
 namespace coss {
 
 struct TorchStorage {
-  std::string key;  // of the file's entry; empty when the bytes stood in the pickle (NumPy arrays)
+  std::string key;  // name of its entry in the file; empty when the bytes were in the pickle (NumPy arrays)
   FileDType dtype = FileDType::u8;
   int64_t numel = 0;
   std::vector<uint8_t> bytes;
@@ -36,8 +36,8 @@ class TorchObjects : public PickleHost {
   int64_t find_storage(const std::string& key) const;
   std::vector<TorchStorage> take_storages() { return std::move(storages_); }
 
-  // What a file may also say outside its pickle: a storage, a part of one (in elements), a tensor whose offset is in
-  // elements. Each is checked against what holds it.
+  // For containers that describe these outside the pickle: a storage, a part of a storage, a tensor. Offsets and
+  // lengths are in elements, and each is checked against what holds it.
   PickleRef add_storage(PickleHeap& heap, const std::string& key, FileDType dtype, int64_t numel);
   PickleRef add_part(PickleHeap& heap, PickleRef storage, int64_t begin, int64_t numel);
   PickleRef add_tensor(PickleHeap& heap, FileTensor tensor, PickleRef storage);
@@ -56,7 +56,7 @@ class TorchObjects : public PickleHost {
                                   std::map<std::string, std::string>& metadata) const;
 
  private:
-  // A storage that is a part of another one (old files): begin and length in elements.
+  // In old files a storage may be a part of another one; begin and length are in elements.
   struct StorageView {
     int64_t storage, begin, numel;
   };
@@ -70,7 +70,7 @@ class TorchObjects : public PickleHost {
 
   std::vector<TorchStorage> storages_;
   std::unordered_map<std::string, size_t> by_key_;
-  std::vector<StorageView> views_;  // what a storage value stands for
+  std::vector<StorageView> views_;  // the part of a storage that each storage value stands for
   std::vector<FileTensor> tensors_;
   std::set<std::string> unknown_;
 };

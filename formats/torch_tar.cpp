@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kMostDimensions = 32;
 
-// Answers the ids of the member 'pickle' with the tensors read before.
+// Resolves the ids in the member 'pickle' to the tensors that were read before.
 class TarObjects : public TorchObjects {
  public:
   PickleRef persistent(PickleHeap& heap, PickleRef id) override {
@@ -84,7 +84,7 @@ class Reader {
     return value.integer;
   }
 
-  // A pickled tuple or list of so many values.
+  // Reads a pickled tuple or list of `length` values.
   std::vector<PickleRef> read_record(ByteStream& stream, size_t length) {
     return record(run_pickle(stream, heap_, objects_), length);
   }
@@ -139,7 +139,7 @@ class Reader {
     }
   }
 
-  // Of the storage that was made last; arrays in the pickles make storages without a place.
+  // Sets the position of the last storage; storages of arrays in the pickles have no position in the file.
   void place_last(int64_t position) {
     begins_.resize(objects_.storages().size(), -1);
     if (begins_.back() < 0) begins_.back() = position;
@@ -165,7 +165,7 @@ class Reader {
 
   PickleRef add_tensor(FileTensor tensor, PickleRef storage_key, const std::string& key) {
     if (heap_[storage_key].kind == PickleKind::none) {
-      // Without a storage a tensor is empty. No dimensions meant the same then.
+      // A tensor without a storage is empty. In these releases no dimensions meant the same.
       if (tensor.shape.empty()) tensor.shape = tensor.strides = {0};
       tensor.offset = 0;
       const PickleRef nothing = objects_.add_storage(heap_, "nothing of tensor " + key, tensor.dtype, 0);
@@ -183,7 +183,7 @@ class Reader {
   TarArchive archive_;
   PickleHeap heap_;
   TarObjects objects_;
-  std::vector<int64_t> begins_;  // of the storages; -1 where the bytes stood in a pickle
+  std::vector<int64_t> begins_;  // positions of the storages; -1 where the bytes were in a pickle
 };
 
 }  // namespace

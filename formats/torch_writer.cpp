@@ -1,4 +1,4 @@
-// The pickle of a state dictionary, and a zip archive of stored entries whose bytes begin at multiples of 64.
+// Writes the pickle of a state dictionary, and a zip archive of stored entries whose bytes begin at multiples of 64.
 #include "formats/torch_writer.h"
 
 #include <algorithm>
@@ -52,7 +52,7 @@ const char* storage_class(FileDType dtype) {
   return nullptr;
 }
 
-// Of a dtype that has no class of storages.
+// For a dtype that has no class of storages.
 const char* untyped_name(FileDType dtype) {
   switch (dtype) {
     case FileDType::u64:

@@ -1,5 +1,5 @@
 // The zip container: "<name>/data.pkl", "<name>/data/<key>" and "<name>/byteorder", stored or deflated. TorchScript
-// archives hold the same, and code that is left alone.
+// archives have the same entries, and code, which is not read.
 #include <cstring>
 
 #include "formats/torch_file.h"
@@ -72,7 +72,7 @@ TensorFileParts read_torch_zip(std::shared_ptr<const ZipArchive> archive) {
   ZipEntry pickle;
   COSS_CHECK(archive->find(root + "data.pkl", pickle), archive->path() + " holds no data.pkl");
   COSS_CHECK(pickle.bytes <= kLargestPickle, archive->path() + ": data.pkl is larger than 256 MiB");
-  // No pickle that somebody saved shrinks like this; one that was made to fill the memory does.
+  // No real pickle is compressed this much, but one that was made to fill the memory is.
   COSS_CHECK(pickle.bytes <= kSmallPickle || pickle.bytes / kHighestCompression <= pickle.compressed,
              archive->path() + ": data.pkl is compressed to less than 1/" + std::to_string(kHighestCompression) +
                  " of its size, which coss does not trust");

@@ -1,5 +1,5 @@
-// Convolutions are transposed block by block; everything else has the same order on both sides, so its numbers go
-// straight from the file to where they belong.
+// Convolutions are transposed block by block. All other values have the same order in files and in the engine, so they
+// go straight from the file to the parameter.
 #include "formats/weight_numbers.h"
 
 #include <algorithm>
@@ -39,7 +39,7 @@ Transposition transposition_of(const Params::Entry& entry) {
   return {1, 1, s.numel()};
 }
 
-// to (columns, rows) = the transpose of from (rows, columns). One side is the few taps of a window.
+// to (columns, rows) = the transpose of from (rows, columns). One of the two sizes is small: the taps of a window.
 void transpose(int64_t rows, int64_t columns, const float* from, float* to) {
   if (columns <= rows) {
     for (int64_t c = 0; c < columns; ++c)
@@ -50,7 +50,7 @@ void transpose(int64_t rows, int64_t columns, const float* from, float* to) {
   }
 }
 
-// Memory that grows and is not set to zero first.
+// Memory that grows, and that is not set to zero.
 class Scratch {
  public:
   template <class T>
@@ -147,9 +147,9 @@ void check_numbers(const TensorFile& file, const FileTensor& tensor, const std::
 }
 
 void fill_params(const TensorFile& file, const std::vector<Filling>& fillings, Params& params) {
-  // Uploads go through the one stream of their device.
+  // Uploads to a GPU share one stream, so one thread does them.
   const int workers = params.device() == Device::cpu ? threads() : 1;
-  // Of several errors the first tensor's is thrown, however the threads share the work.
+  // Of several errors the one of the first tensor is thrown, whichever thread found it.
   std::atomic<size_t> failed{std::numeric_limits<size_t>::max()};
   std::exception_ptr error;
   std::mutex mutex;

@@ -1,4 +1,4 @@
-// The numbers of one parameter: where each stands in a file and in the engine, and moving them.
+// The values of one parameter: their order in a file and in the engine, and how they are moved.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,12 +12,12 @@ namespace coss {
 // The parameter's shape in PyTorch's files.
 std::vector<int64_t> file_shape(const Params::Entry& entry);
 
-// `there`, entry.shape.numel() numbers in the file's order, to `here` in the engine's, and back.
+// Both arrays have entry.shape.numel() floats: `there` in the order of files, `here` in the order of the engine.
 void to_engine_order(const Params::Entry& entry, const float* there, float* here);
 void to_file_order(const Params::Entry& entry, const float* here, float* there);
 
-// Error that names file and tensor where one of its `values` is NaN or infinite, or negative in a running variance, as
-// the name of the parameter that it fills says.
+// Throws an Error that names file and tensor where one of its `values` is NaN or infinite, or negative in a running
+// variance. `parameter` is the name of the parameter that the tensor fills.
 void check_numbers(const TensorFile& file, const FileTensor& tensor, const std::string& parameter, const float* values);
 
 // One parameter and the tensor of the file that fills it.
@@ -25,8 +25,8 @@ struct Filling {
   const Params::Entry* entry;
   const FileTensor* tensor;
 };
-// Reads and writes them all, on the threads of the CPU kernels. Beside the parameters it needs memory for one tensor a
-// thread. Throws what reading and check_numbers throw; some are filled by then.
+// Fills all these parameters, on the threads of the CPU kernels. It needs memory for one tensor per thread. Throws what
+// reading and check_numbers throw; some parameters are filled by then.
 void fill_params(const TensorFile& file, const std::vector<Filling>& fillings, Params& params);
 
 }  // namespace coss

@@ -41,7 +41,7 @@ NamedTensor named_tensor(std::string name, FileDType dtype, std::vector<int64_t>
   return tensor;
 }
 
-// False, and `values` as they were, when the metadata has no such three numbers.
+// Returns false, and leaves `values` as they were, when the metadata has no such three numbers.
 bool read_channels(const TensorFile& file, const std::string& key, float (&values)[3]) {
   const auto found = file.metadata().find(key);
   if (found == file.metadata().end()) return false;

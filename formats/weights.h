@@ -17,27 +17,27 @@ struct WeightReport {
   std::string container;
   std::string layout;           // as the table of layouts names it
   std::string stripped_prefix;  // "state_dict.module."
-  Normalization normalization;  // of the images that the weights were trained on, as file or layout say; or ImageNet's
+  Normalization normalization;  // of the images of the training, from the file or its layout; else ImageNet's
   int64_t matched = 0;
   std::vector<std::string> missing, unexpected, mismatched;
   std::string str() const;
 };
 
-// "0.485,0.456,0.406", as the metadata image_mean and image_stddev of own files have it.
+// "0.485,0.456,0.406": the form of the metadata image_mean and image_stddev in files that coss writes.
 std::string channels_text(const float (&values)[3]);
 
-// What a scope of `params` wants from a file; it need not be allocated.
+// The tensors that a scope of `params` wants from a file. `params` need not be allocated.
 std::vector<WantedTensor> wanted_tensors(const Params& params, const std::string& scope,
                                          const std::function<bool(const std::string&)>& optional);
 
 // Fills the entries of `params` whose name starts with `scope` + "." (an empty scope is all of them; the scope is not
 // part of the file's names) with the tensors of `match`, which was made for wanted_tensors(params, scope, …). A missing
-// or mismatched tensor is an Error that lists names and shapes, and nothing is loaded; where it is optional the entry
-// keeps its value, and the report names it.
+// or mismatched tensor is an Error that lists names and shapes, and nothing is loaded. An optional entry that is
+// missing keeps its value, and the report names it.
 WeightReport load_weights(const TensorFile& file, const LayoutMatch& match, Params& params, const std::string& scope);
 
-// Fills all of `params` from the tensors of these names (without those that count batches), as head_tensors() gives
-// them. A missing tensor, or one of another shape, is an Error.
+// Fills all of `params` (except counters of batches) from tensors with their names, as head_tensors() returns them. A
+// missing tensor, or one of another shape, is an Error.
 void load_tensors(const TensorFile& file, const std::vector<std::pair<std::string, const FileTensor*>>& tensors,
                   Params& params);
 

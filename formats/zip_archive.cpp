@@ -1,5 +1,5 @@
-// Entries through libzip. It reads with one position for all and a slow checksum, so the bytes of stored entries, which
-// checkpoints consist of, are read from the file itself.
+// Entries through libzip. libzip has one position for all reads and a slow checksum, so stored entries, of which
+// checkpoints consist, are read from the file itself.
 #include "formats/zip_archive.h"
 
 #include <fcntl.h>
@@ -15,8 +15,8 @@
 namespace coss {
 namespace {
 
-constexpr uint64_t kBestDeflation = 1040;  // no deflated entry is larger than this many times its bytes
-constexpr int64_t kShortSkip = 64 << 10;   // read over rather than jumped over
+constexpr uint64_t kBestDeflation = 1040;  // a deflated entry is at most this many times larger than its bytes
+constexpr int64_t kShortSkip = 64 << 10;   // shorter gaps are read rather than skipped
 
 bool fill(zip_file_t* file, uint8_t* out, int64_t bytes) {
   while (bytes > 0) {
@@ -63,8 +63,8 @@ ZipArchive::ZipArchive(std::shared_ptr<const FileBytes> file) : file_(std::move(
 
 ZipArchive::~ZipArchive() { zip_discard(zip_); }
 
-// The library has checked the directory but does not tell where the entries stand. Whatever is not plain (more than 4
-// GiB, a comment, bytes in front) is left to it.
+// libzip has checked the directory but does not tell the positions of the entries. Unusual archives (more than 4 GiB, a
+// comment, bytes in front) are left to it.
 std::vector<int64_t> ZipArchive::find_headers() const {
   constexpr int64_t kEndBytes = 22, kRecordBytes = 46;
   constexpr uint64_t kEndMark = 0x06054b50, kRecordMark = 0x02014b50;
@@ -134,7 +134,7 @@ void ZipArchive::read(const ZipEntry& entry, int64_t offset, uint8_t* out, int64
     file_->read(entry.begin, header.data(), offset);
     sum = crc32_of(header.data(), header.size());
   }
-  constexpr int64_t kPiece = 128 << 10;  // still in the cache when it is added up
+  constexpr int64_t kPiece = 128 << 10;  // still in the cache when its checksum is computed
   for (int64_t at = 0; at < bytes; at += kPiece) {
     const int64_t piece = std::min(kPiece, bytes - at);
     file_->read(entry.begin + offset + at, out + at, piece);
@@ -148,11 +148,11 @@ void ZipArchive::read_by_library(const ZipEntry& entry, int64_t offset, uint8_t*
   const std::lock_guard lock(mutex_);
   zip_file_t* file = zip_fopen_index(zip_, entry.index, 0);
   COSS_CHECK(file != nullptr, path() + " is corrupt (" + zip_strerror(zip_) + ")");
-  // Stored entries can jump, which gives up the checksum.
+  // In a stored entry a read can skip bytes; the checksum is then not compared.
   const bool jumps = entry.stored && offset > kShortSkip;
   const bool there = jumps ? zip_fseek(file, offset, SEEK_SET) == 0 : read_over(file, offset);
   const bool ok = there && fill(file, out, bytes);
-  // Reading on to the end lets the library compare the checksum.
+  // Reading to the end makes the library compare the checksum.
   uint8_t end = 0;
   const bool whole = !jumps && offset + bytes == entry.bytes;
   const bool sound = ok && (!whole || zip_fread(file, &end, 1) == 0);

@@ -16,9 +16,9 @@ namespace coss {
 struct ZipEntry {
   uint64_t index = 0;
   int64_t bytes = 0;       // uncompressed
-  int64_t compressed = 0;  // as they stand in the file
+  int64_t compressed = 0;  // size in the file
   bool stored = false;
-  int64_t begin = -1;  // of the bytes of a stored entry in the file; -1: only the library finds them
+  int64_t begin = -1;  // position of a stored entry's bytes in the file; -1: only the library finds them
   uint32_t checksum = 0;
 };
 
@@ -34,10 +34,10 @@ class ZipArchive {
   int64_t entries() const;
   // "" when an entry has no readable name.
   std::string name(int64_t index) const;
-  // False when there is no such entry; Error when its facts are impossible.
+  // Returns false when there is no such entry. Error when its sizes are impossible.
   bool find(const std::string& name, ZipEntry& entry) const;
   ZipEntry entry(int64_t index) const;
-  // A read of a whole entry, or of all but its header, also compares the checksum. Several threads may read.
+  // Reading a whole entry, or all but its header, also compares the checksum. Several threads may read.
   void read(const ZipEntry& entry, int64_t offset, uint8_t* out, int64_t bytes) const;
 
  private:
@@ -46,8 +46,8 @@ class ZipArchive {
 
   std::shared_ptr<const FileBytes> file_;
   zip* zip_;
-  std::vector<int64_t> headers_;  // where each entry's header stands; empty when the directory is unusual
-  mutable std::mutex mutex_;      // of the library
+  std::vector<int64_t> headers_;  // position of each entry's header; empty when the directory is unusual
+  mutable std::mutex mutex_;      // for calls of libzip
 };
 
 bool looks_like_zip(const FileBytes& file);

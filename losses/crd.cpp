@@ -85,7 +85,8 @@ class CrdMethod : public Method {
     const Var student = unit_rows((*student_head_)(features, Mode::train));
     const Var teacher = unit_rows((*teacher_head_)(Var(target), Mode::train));
     const Tensor& labels = uses_labels() ? inputs.labels : inputs.indices;
-    const LossTerms contrast = crd_loss(loss_, inputs.updates, inputs.indices, labels, order_, student, teacher, banks_);
+    const LossTerms contrast =
+        crd_loss(loss_, inputs.updates, inputs.indices, labels, order_, student, teacher, banks_);
     Context& ctx = context(target.device());
     kernels(target).bank_update(ctx, options_.momentum, student.value, inputs.indices, banks_.student);
     kernels(target).bank_update(ctx, options_.momentum, teacher.value, inputs.indices, banks_.teacher);

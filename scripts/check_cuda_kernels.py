@@ -3,7 +3,7 @@
 
   scripts/check_cuda_kernels.py build/cpu/tests/test_engine
 
-The program writes the addresses of the kernels that it has launched; `nm` knows their names; the sources say which there are.
+The program writes the addresses of the kernels that it has launched. `nm` gives their names, and the sources list all kernels.
 """
 import os
 import pathlib
@@ -14,7 +14,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(")
-# Lines of kernels.def that are a library's work on a GPU; here the CPU backend stands in (engine/cuda/host/library.cpp).
+# Lines of kernels.def that a library does on a GPU. Here the CPU backend does them (engine/cuda/host/library.cpp).
 LIBRARY = ["conv2d_forward, conv2d_bias_act, conv2d_dgrad, conv2d_wgrad (dense ones: cuDNN)", "matmul (cuBLASLt)"]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every C++ file is as clang-format leaves it. With --fix the files are rewritten.
+# Checks that every C++ file is formatted by clang-format. With --fix it rewrites the files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Checks what the compiler does not: who may include whom, twin files of the backends, and the length of files.
-With --test it checks itself on a tree with one fault of each kind."""
+"""Checks what the compiler does not: which folder includes which, that both backends have files of the same names, and
+the length of files. With --test it checks itself on a tree with one fault of each kind."""
 import pathlib
 import re
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROOMS = {  # room: the rooms whose headers it may include, besides its own
+ROOMS = {  # room (a folder): the rooms whose headers it may include, besides its own
     "engine": set(),
     "autograd": {"engine"},
     "layers": {"engine", "autograd"},

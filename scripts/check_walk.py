@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the walk through one training step in docs/architecture.md: each numbered line names a file and a function that
-is defined there, and there are at most ten of them."""
+"""Checks the section "One training step" of docs/architecture.md: each numbered line names a file and a function that is
+defined in it, and there are at most ten lines."""
 import pathlib
 import re
 import sys

@@ -3,9 +3,10 @@
 # images with its recipe's settings. The last 5,000 training images are set aside: OUT/data has the other 45,000 with the
 # test images, OUT/validation the same with those 5,000 in place of the test images.
 #   scripts/cifar_table.sh CIFAR_FOLDER TEACHER_FILE OUT [SEED] [ROW…]
-# Rows that are there already are not made again; a broken one goes on. Writes OUT/table.tsv: row, seed, factor of the
+# Rows that exist are not made again; an interrupted row continues. Writes OUT/table.tsv: row, seed, factor of the
 # learning rate, kNN (k = 20) and linear accuracy in percent, seconds of training. SPLIT=validation STEPS=250 RATE=10
-# tries ten times the learning rate: OUT/validation.tsv. Two of it with THREADS=1 share two cores better than one does.
+# tries ten times the learning rate and writes OUT/validation.tsv. On two cores, two processes with THREADS=1 are faster
+# than one with two threads.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 coss=${COSS:-build/cpu/coss} threads=${THREADS:-0} split=${SPLIT:-test} steps=${STEPS:-1000} rate=${RATE:-1}

@@ -38,7 +38,7 @@ class Kind:
 
 
 KINDS = [
-    # Whoever calls an operation is in a room above autograd/.
+    # The callers of an operation are in rooms above autograd/.
     Kind("an operation", "center_rows", 10, ("engine", "autograd", "tests/engine", "tests/autograd", "tests/reference",
                                              "tests/goldens")),
     Kind("a method with its own kernel", "smd", 12, LIBRARY, without="tests, docs"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/picture.svg: what CoSS compares. The same script gives the same bytes; nothing but the standard library.
+"""Draws docs/picture.svg: what CoSS compares. It needs the standard library only and always gives the same bytes.
 
     scripts/draw_picture.py          writes docs/picture.svg
     scripts/draw_picture.py --check  fails if docs/picture.svg is not what this script draws

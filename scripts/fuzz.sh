@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs libFuzzer on every reader of files that others made, with the address and undefined-behavior sanitizers:
-#   scripts/fuzz.sh [SECONDS PER READER] [READER…]     (600; all of them; JOBS at a time, one per core)
-# Needs clang with its runtime (Debian: clang, libclang-rt-dev, libomp-dev). What is found stays in build/fuzz/found.
+#   scripts/fuzz.sh [SECONDS PER READER] [READER…]     (defaults: 600, all; JOBS at a time, one per core)
+# Needs clang with its runtime (Debian: clang, libclang-rt-dev, libomp-dev). Findings are kept in build/fuzz/found.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

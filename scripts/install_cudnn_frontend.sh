@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the headers of cudnn-frontend, which the CUDA backend is compiled with, into .deps/cudnn-frontend/include.
-# Does nothing where they are already. The package is one pinned file of PyPI: only its headers are used, so the Python
+# Does nothing if they are there already. The package is one pinned file of PyPI: only its headers are used, so the Python
 # version and the processor in its name do not matter.
 set -euo pipefail
 cd "$(dirname "$0")/.."

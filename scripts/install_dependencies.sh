@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building needs, those that are missing only. With --checks also what .ci/run uses;
-# with --cuda also the headers of cudnn-frontend, into .deps/ (CUDA itself and cuDNN are NVIDIA's to install).
+# Installs the missing Debian packages that the build needs. With --checks also those of .ci/run; with --cuda also the
+# headers of cudnn-frontend, into .deps/ (install CUDA and cuDNN from NVIDIA).
 set -euo pipefail
 
 packages=(g++ cmake ninja-build libdnnl-dev libjpeg-dev libwebp-dev libtiff-dev libgif-dev libstb-dev

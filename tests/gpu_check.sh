@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can tell, in one command: the kernel, model and step suites on CUDA, the own kernels under
-# compute-sanitizer, a training run, and the speed against PyTorch, interleaved. The tests take a few minutes, the speed
-# some more: PyTorch compiles.
+# All checks that need a GPU, in one command: the kernel, model and step suites on CUDA, the own kernels under
+# compute-sanitizer, a training run, and the speed against PyTorch, in alternating runs. The tests take a few minutes,
+# the speed more, because PyTorch compiles.
 #   tests/gpu_check.sh [tests|speed|all] [BUILD] [OUT]     defaults: all build/cuda build/gpu_check
 # COSS_SHARED names the folder of real data (default ../shared); without it the training run draws its own images. The
-# libraries are found as usual; those of the PyTorch that `python3` imports are tried too. Writes OUT/*.json, OUT/*.log
+# libraries are found as usual; those of PyTorch in `python3` are tried too. Writes OUT/*.json, OUT/*.log
 # and OUT/summary.txt.
 set -uo pipefail
 cd "$(dirname "$0")/.."

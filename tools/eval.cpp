@@ -46,7 +46,7 @@ void run_classify(const EvaluationOptions& options) {
   const double first = two_decimals(100.0 * double(top1) / double(logits.rows));
   const double fifth = two_decimals(100.0 * double(top5) / double(logits.rows));
   show_result(options.common, {{"top1", first}, {"top5", fifth}, {"images", logits.rows}},
-        fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
+              fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  ({} images)", first, fifth, logits.rows));
 }
 
 // One line that says which images are for training and which for tests; leave-one-out has no test images.

@@ -15,7 +15,7 @@ inline Vec sigmoid(Vec v) {
 
 inline Vec relu6(Vec v) { return at_most(broadcast(6), at_least(Vec{}, v)); }
 
-// The normal distribution: how much of it lies below v, and its density times sqrt(2 pi). The tail is e^(-v^2/2) times
+// The normal distribution: its probability below v, and its density times sqrt(2 pi). The tail is e^(-v^2/2) times
 // a function of t = 1 / (1 + 0.32 |v|) that a polynomial fits to 1.3e-7 of its value, for every v.
 struct Normal {
   Vec below, bell;
@@ -70,7 +70,7 @@ inline LaneBits passes_gradient(Vec z) {
   return LaneBits(~stopped);
 }
 
-// The derivative of an activation that does not clip at its input z. On the kinks, at -3 and 3, it is the one of the
+// The derivative of an activation that does not clip at its input z. At the kinks, -3 and 3, it is the slope of the
 // line outside.
 template <Activation kAct>
 inline Vec slope(Vec z) {

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kQueries = 48, kKeys = 256;               // of a block
 constexpr int64_t kScoreStride = kKeys + kLanes;            // no power of two: rows would share cache sets
-constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;  // exponents are of two
+constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;  // the kernel works with powers of two
 
 struct Problem {
   int64_t images, tokens, queries, heads, channels;  // channels of one head
@@ -35,14 +35,14 @@ struct Problem {
   int64_t blocks() const { return (tokens + kKeys - 1) / kKeys; }
   int64_t keys_of(int64_t block) const { return std::min(kKeys, tokens - block * kKeys); }
   int64_t query_rows() const { return std::min(kQueries, rounded_up(queries, kTileRows)); }
-  // Elements of arrays that hold all tokens: as rows, with room for the last tile, and as columns.
+  // Sizes of arrays that hold all tokens: as rows, with room for the last tile, and as columns.
   int64_t row_count() const { return rounded_up(tokens + kTileRows, kTileRows) * lanes; }
   int64_t column_count() const { return blocks() * lanes * kScoreStride; }
   int64_t column_block(int64_t block) const { return block * lanes * kScoreStride; }
-  int64_t memory() const { return images * tokens * width() * 16; }  // bytes, for the number of threads
+  int64_t memory() const { return images * tokens * width() * 16; }  // bytes of traffic, to choose the threads
 };
 
-// to (rows, lanes) = from * factor, zeros behind the channels.
+// to (rows, lanes) = from * factor, with zeros after the channels.
 template <class T>
 void pack_rows(const Problem& p, const T* from, int64_t stride, int64_t rows, float factor, float* to) {
   for (int64_t r = 0; r < rows; ++r)
@@ -50,7 +50,7 @@ void pack_rows(const Problem& p, const T* from, int64_t stride, int64_t rows, fl
                 [&](int64_t c, auto n) { store(to + r * p.lanes + c, get(from + r * stride + c, n) * factor); });
 }
 
-// The tokens of a block as columns, to (channels, kScoreStride); zeros up to a whole vector.
+// Writes the tokens of a block as columns into `to` (channels, kScoreStride), with zeros up to a whole vector.
 template <class T>
 void pack_columns(const Problem& p, const T* from, int64_t stride, int64_t keys, float* to) {
   for (int64_t first = 0; first < keys; first += kLanes) {
@@ -74,7 +74,7 @@ void unpack_row(const Problem& p, const float* from, float factor, T* to) {
   for_vectors(0, p.channels, [&](int64_t c, auto n) { put(to + c, load(from + c) * factor, n); });
 }
 
-// Scores of keys that are not there: minus infinity.
+// Scores; those after the last key are minus infinity.
 inline Vec score_at(const float* row, int64_t key, int64_t keys) {
   const Vec score = load(row + key);
   return key + kLanes <= keys
@@ -82,7 +82,7 @@ inline Vec score_at(const float* row, int64_t key, int64_t keys) {
              : select(first_lanes(keys - key), score, broadcast(-std::numeric_limits<float>::infinity()));
 }
 
-// A row of scores, in powers of two, becomes exp2(score - greatest); the output so far is brought to the new greatest.
+// Turns a row of scores into exp2(score - greatest), and scales the output so far to the new greatest.
 void softmax_step(const Problem& p, int64_t keys, float* scores, float& greatest, float& sum, float* out) {
   Vec top = broadcast(greatest);
   for (int64_t key = 0; key < keys; key += kLanes) top = larger(top, score_at(scores, key, keys));
@@ -164,7 +164,7 @@ void backward(Context& ctx, const Problem& p, const T* qkv, const T* y, const fl
     float *const keys = take(all_rows), *const dkeys = take(all_rows), *const dvalues = take(all_rows);
     float *const asked = take(block_rows), *const dasked = take(block_rows), *const slope = take(block_rows);
     float *const chances = take(block_scores), *const dscores = take(block_scores);
-    // Columns behind the last key of a block are read as rows of a tile; those of a whole block stay zero.
+    // A tile also reads columns after the last key of a block; after a whole block these stay zero.
     std::fill_n(chances, 2 * block_scores, 0.0f);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t image = item / p.heads, head = item % p.heads;
@@ -209,7 +209,7 @@ void backward(Context& ctx, const Problem& p, const T* qkv, const T* y, const fl
       }
       for (int64_t token = 0; token < p.tokens; ++token) {
         if (token >= p.queries) std::fill_n(to + token * stride, p.channels, T(0.0f));
-        // The queries that the scores were multiplied with carry the factor scale * log2(e).
+        // The queries were multiplied by scale * log2(e) for the scores.
         unpack_row(p, dkeys + token * p.lanes, kLn2, to + token * stride + p.width());
         unpack_row(p, dvalues + token * p.lanes, 1, to + token * stride + 2 * p.width());
       }

@@ -17,7 +17,7 @@ constexpr int kChunk = 256;  // draws between two additions to the sums in doubl
 
 // --- sums of sixteen vectors at once -------------------------------------------------------------------------------
 
-// In each block of 2 * kWidth lanes: the sums of a's halves, then those of b's.
+// Puts the sums of a's halves, then the sums of b's halves, into each block of 2 * kWidth lanes.
 template <int kWidth, size_t... kLane>
 Vec paired(Vec a, Vec b, std::index_sequence<kLane...>) {
   constexpr auto from = [](size_t lane, int half) {
@@ -26,7 +26,7 @@ Vec paired(Vec a, Vec b, std::index_sequence<kLane...>) {
   };
   return __builtin_shufflevector(a, b, from(kLane, 0)...) + __builtin_shufflevector(a, b, from(kLane, 1)...);
 }
-// Lane i is the sum of v[i]'s lanes.
+// Lane i of the result is the sum of the lanes of v[i].
 template <int kWidth = 1>
 Vec sums_of(const Vec* v) {
   if constexpr (kWidth == kLanes)
@@ -54,11 +54,11 @@ Vec log_one_plus(Vec x) {
 // --- one row of the batch ------------------------------------------------------------------------------------------
 
 struct Banks {
-  const float* rows[2];  // [0]: the teacher's, which the student meets; [1]: the student's
+  const float* rows[2];  // [0]: the teacher's bank, for student rows; [1]: the student's
   int64_t width;
 };
 
-// Draws [first, first + n) of a row, n <= kChunk, as images; up to a multiple of 16 the last one again.
+// Writes the images of draws [first, first + n) of a row, n <= kChunk, and repeats the last one up to a multiple of 16.
 void draw_images(const NegativeDraw& draw, const int32_t* order, int64_t first, int64_t n, int32_t* images) {
   const uint32_t count = draw.count();
   for (int64_t j = 0; j < n; j += kLanes) {
@@ -107,7 +107,7 @@ void prefetch_rows(const Banks& banks, const int32_t* images) {
     for (const float* rows : banks.rows) prefetch(rows + images[i] * banks.width, banks.width);
 }
 
-// body(images, lanes) for all of a row's draws, sixteen at a time; `after` each chunk of them.
+// Calls body(images, lanes) for all draws of a row, sixteen at a time, and `after` for each chunk.
 template <class Body, class After>
 void for_draws(const NegativeDraw& draw, const int32_t* order, int64_t negatives, const Banks& banks, const Body& body,
                const After& after) {
@@ -152,7 +152,7 @@ void bank_contrast(Context& ctx, const BankContrastParams& p, const Tensor& step
   const float scale = 1 / p.temperature;
   const double mu = double(p.negatives) / double(images);
   Scratch scratch(ctx, 2 * Scratch::size_of<double>(2 * rows));
-  double* values = scratch.take<double>(2 * rows);  // of each row: the student's, the teacher's
+  double* values = scratch.take<double>(2 * rows);  // per row: the student's loss, the teacher's loss
   double* counts = scratch.take<double>(2 * rows);
 
   auto draw_of = [&](int64_t i) {

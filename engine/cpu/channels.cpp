@@ -1,6 +1,6 @@
-// Weighting of the channels of each image, and copies of columns: cutting, joining and shuffling of channels.
+// Scales the channels of each image, and copies columns, to cut, join and shuffle channels.
 #include "engine/cpu/columns.h"
-#include "engine/cpu/stream.h"
+#include "engine/cpu/nontemporal.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 
@@ -15,7 +15,7 @@ void spread(const WideRows& rows, const T* values, float* wide) {
   for (int64_t r = 1; r < rows.repeat; ++r) std::copy_n(wide, rows.columns, wide + r * rows.columns);
 }
 
-// body(image, thread's scratch of `floats`) for every image.
+// Calls body(image, scratch) for every image; each thread has a scratch of `floats` floats.
 template <class Body>
 void for_each_image(Context& ctx, const Tensor& x, int64_t floats, Body&& body) {
   const int parts = threads_for(2 * int64_t(x.bytes()));
@@ -65,7 +65,7 @@ void scale_channels_forward(Context& ctx, const Tensor& x, const Tensor& s, Tens
   });
 }
 
-// The sum over an image is one thread's, eight rows at a time: the same whatever the number of threads.
+// One thread sums an image, eight rows at a time, so the result does not depend on the number of threads.
 void scale_channels_backward(Context& ctx, const Tensor& x, const Tensor& s, const Tensor& dy, Tensor& dx, Tensor& ds) {
   const int64_t channels = x.shape()[3], positions = x.shape()[1] * x.shape()[2];
   const WideRows wide(positions, channels);

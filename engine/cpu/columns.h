@@ -74,9 +74,9 @@ void add_rows(const WideRows& wide, int64_t begin, int64_t end, Read& read, floa
   for (; row < end; ++row) add(row, std::integral_constant<int, 1>{});
 }
 
-// For each of kSums quantities the sums over all rows, (kSums, columns) in double. read(i, c, n, terms) sets
+// Computes for each of kSums quantities the sums over all rows, (kSums, columns) in double. read(i, c, n, terms) sets
 // terms[0..kSums) for the elements i .. i+n, which stand in the wide columns c .. c+n; n is Whole or a number.
-// A block of rows is added in float and then goes to double: neither slow nor inexact.
+// A block of rows is added in float and then in double, which is both fast and exact enough.
 template <int kSums, class Read>
 const double* column_sums(Scratch& scratch, const WideRows& wide, int parts, Read&& read) {
   constexpr int64_t kBlock = 128;

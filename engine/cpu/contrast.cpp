@@ -1,10 +1,11 @@
 // Contrast with a queue: one pass over the queue, a block of its rows at a time, with a running softmax (Milakov and
 // Gimelshein, 2018) of student and teacher, so that the matrix of logits never exists. Each row keeps the greatest
-// product, the sum of weights and the weighted sum of queue rows, of which value and gradient are made at the end.
-// Threads take parts of the queue, which are joined in their order.
+// product, the sum of weights and the weighted sum of queue rows; value and gradient follow from them at the end.
+// Threads take parts of the queue, and the parts are joined in order.
 //
-// Floor: three products of N * K * width multiplications (student's and teacher's logits, the student's gradient); the
-// fourth, the teacher's weighted sum, touches only the rows with weight, few at the temperatures in use.
+// The least possible work is three products of N * K * width multiplications (student's and teacher's logits, the
+// student's gradient); the fourth, the teacher's weighted sum, touches only the rows with weight, few at the
+// temperatures in use.
 #include <oneapi/dnnl/dnnl.h>
 
 #include <bit>
@@ -21,17 +22,17 @@ namespace {
 
 constexpr int64_t kRows = 256, kKeys = 256;  // of a block: its products stay in a core's cache
 constexpr int64_t kStride = kKeys + kLanes;  // no power of two: rows would share cache sets
-// Weights below e^-34 of the greatest are not seen in a float sum, not even of a million of them.
+// Weights below e^-34 of the greatest do not change a float sum, not even a million of them.
 constexpr float kFaintest = -34;
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
-// One side, student or teacher: its rows and what they are compared with.
+// A side is the student or the teacher: its rows, and the partners and queue that they are compared with.
 struct Side {
   const float *rows, *own, *queue;  // (N,width), (N,width) or null, (K,width)
   int64_t width;
   double temperature;
 
-  // The product with the own partner.
+  // The product of row r with its own partner.
   float own_product(int64_t r) const {
     double product = 0;
     for (int64_t d = 0; d < width; ++d) product += double(rows[r * width + d]) * double(own[r * width + d]);
@@ -39,9 +40,9 @@ struct Side {
   }
 };
 
-// What one part of the queue has come to, for each row.
+// The running softmax of each row over one part of the queue.
 struct Softmax {
-  float* greatest;  // product so far
+  float* greatest;  // the greatest product so far
   double* sum;      // of the weights exp((product - greatest) / temperature)
   double* slope;    // of the weights times (product - greatest)
   float* mixture;   // (N, width of the student): the weighted sum of the student's queue rows
@@ -68,8 +69,8 @@ void product(char transpose, int64_t rows, int64_t columns, int64_t depth, const
   COSS_ASSERT(status == dnnl_success);
 }
 
-// A row of products becomes weights; what the row has so far is brought to the new greatest product. Returns the number
-// of weights that are not zero.
+// Turns a row of products into weights, and scales the row's sums so far to the new greatest product. Returns the
+// number of weights that are not zero.
 int64_t weigh(const Side& side, int64_t keys, int64_t width, float* products, const Softmax& so_far, int64_t r) {
   Vec top = broadcast(so_far.greatest[r]);
   for_vectors(0, keys, [&](int64_t k, auto n) {
@@ -126,7 +127,7 @@ void add_block(const Side& side, const float* partners, int64_t width, int64_t f
   }
 }
 
-// The parts of one row and its own pair, joined: log of the sum of weights, and what the gradient takes of each part.
+// One row over all parts of the queue and its own pair: the sums, and what the gradient takes from each part.
 struct Joined {
   double greatest, sum = 0, slope = 0;
   double own = 0;  // weight of the own pair
@@ -146,7 +147,7 @@ struct Joined {
     sum += own;
     slope += own * (own_product - greatest);
   }
-  // The expected row of the student's queue (own pair included), added to y times `factor`.
+  // Adds to y `factor` times the expected row of the student's queue, own pair included.
   void add_mean(const Side& side, const Side& student, const Softmax* parts, int count, int64_t r, double factor,
                 double* y) const {
     const int64_t width = student.width;
@@ -197,7 +198,8 @@ void queue_contrast(Context& ctx, const QueueContrastParams& p, const Tensor& st
     for (int kind = 0; kind < kinds; ++kind) {
       Softmax& own = so_far[kind][size_t(part)];
       own.clear(rows, width);
-      // No product is greater than the own pair's, usually: from the start it is seen what has no weight beside it.
+      // Usually no product is greater than that of the own pair. Starting from it shows at once which weights vanish
+      // beside it.
       if (sides[kind].own)
         for (int64_t r = 0; r < rows; ++r) own.greatest[r] = sides[kind].own_product(r);
     }
@@ -219,7 +221,7 @@ void queue_contrast(Context& ctx, const QueueContrastParams& p, const Tensor& st
       double* mean = means + r * width;
       std::fill_n(mean, width, 0.0);
       const float* row = sides[0].rows + r * width;
-      // The target's mean of the student's partners: its product with the row is the mean logit.
+      // The mean of the student's partners under the target; its product with the row is the mean logit.
       double entropy = 0;
       if (taught) {
         const Joined target(sides[1], of_teacher, parts, r);

@@ -1,5 +1,5 @@
-// Convolution through oneDNN: forward, fused inference, and both gradients. Activations stay NHWC, which costs nothing
-// here; weights go to oneDNN in the layout it asks for, through State::weights.
+// Convolution through oneDNN: forward, fused inference, and both gradients. Activations stay NHWC, which oneDNN takes
+// without loss. Weights go to oneDNN in the layout that it prefers, through State::weights.
 #include <algorithm>
 #include <bit>
 
@@ -52,7 +52,7 @@ ConvDescs describe(const ConvParams& p, const Shape& x, const WeightView& w, con
   return {nhwc(x, dtype), w.any(weight_dtype), Desc(), nhwc(y, dtype), stride, dilation, before, behind, few_channels};
 }
 
-// `extra` is what a kind needs beyond the shapes: an activation, or the bits of beta.
+// `extra` holds what a plan of this kind needs besides the shapes: an activation, or the bits of beta.
 PlanKey key_of(PlanKind kind, const ConvParams& p, const Shape& x, const Shape& w, const Shape& y, DType dtype,
                int64_t extra) {
   COSS_ASSERT(x.rank == 4 && y.rank == 4 && w.rank == (p.depthwise ? 3 : 4) && x[0] == y[0]);
@@ -87,7 +87,7 @@ void add_and_activate(Activation activation, const Tensor& sum, const Tensor& re
   });
 }
 
-// body(first, images) for blocks of x and y's images, which are widened one after the other.
+// Calls body(first, images) for blocks of images of x and y, which are widened one block after the other.
 template <class Body>
 void for_blocks_of_images(const Shape& x, const Shape& y, int64_t fixed_values, Body&& body) {
   const int64_t values = (x.numel() + y.numel()) / std::max<int64_t>(x[0], 1);
@@ -138,8 +138,9 @@ void conv2d_bias_act(Context& ctx, const ConvParams& p, Activation activation, c
   }
   constexpr int kResidual = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
   State& state = ctx.state<State>();
-  // Adding the residual inside the convolution is faster only for bf16 windows: the kernels that can do it are older,
-  // and read it in an order that memory does not like (fp32, 64 to 256 channels: 97 GFLOP/s inside, 139 as two passes).
+  // Adding the residual inside the convolution is faster only for bf16 windows. The oneDNN kernels that can do it are
+  // older and read the residual in an order that is slow (fp32, 64 to 256 channels: 97 GFLOP/s inside, 139 as two
+  // passes).
   const bool add_after = !residual.empty() && (x.dtype() == DType::f32 || pointwise(p, w.shape()));
   const bool add_inside = !residual.empty() && !add_after;
   const Activation inside = add_after ? Activation::none : activation;
@@ -188,7 +189,7 @@ void conv2d_dgrad(Context& ctx, const ConvParams& p, const Tensor& w, const Tens
   Plan& plan = state.plan(key, "conv2d", [&](Plan& fresh) {
     const WeightView view(p, w.shape());
     ConvDescs descs = describe(p, dx.shape(), view, dy.shape(), dy.dtype(), dy.dtype());
-    descs.avoid_brgconv |= p.stride > 1;  // where oneDNN 3.2 loses half of the speed
+    descs.avoid_brgconv |= p.stride > 1;  // with a stride, oneDNN 3.2's brgconv has half the speed
     const auto desc = conv_dgrad_desc(descs);
     fresh.primitive = Primitive(desc);
     fresh.primitive.add(DNNL_ARG_DIFF_DST, descs.y).add(DNNL_ARG_WEIGHTS, desc.weights_desc());

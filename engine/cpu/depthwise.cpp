@@ -1,6 +1,6 @@
 // Weight gradients of depthwise convolutions, one row of outputs and sixteen channels at a time: the sums of one window
-// row stay in registers while both rows are walked. Each thread adds to its own copy of the weights, and the copies are
-// added in order.
+// row stay in registers during one pass over both rows. Each thread adds to its own copy of the weights, and the copies
+// are added in order.
 #include "engine/cpu/depthwise.h"
 
 #include <type_traits>

@@ -10,7 +10,7 @@ namespace coss::cpu {
 
 namespace {
 
-// body(i, n) for every vector of [0, count), by all threads; `bytes` are moved per element.
+// Calls body(i, n) for every vector of [0, count) on all threads; `bytes` are moved per element.
 template <class Body>
 void for_each_vector(int64_t count, int64_t bytes, Body&& body) {
   parallel_ranges(count, 64, bytes, [&](int64_t begin, int64_t end) { for_vectors(begin, end, body); });

@@ -1,5 +1,5 @@
-// Augmentation: output images of a batch from decoded pixels, one image per thread at a time. What happens to a pixel
-// is image_math.h; a pixel in flight is one 32-bit word, so every operation is a loop without shuffles.
+// Augmentation: makes the output images of a batch from decoded pixels, one image per thread at a time. math/image.h
+// says what happens to a pixel. A pixel is one 32-bit word here, so every operation is a loop without shuffles.
 #include "engine/math/image.h"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ typedef uint8_t QuadBytes __attribute__((vector_size(4)));
 
 size_t rounded_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// Hands out consecutive pieces of a thread's scratch; with base == nullptr it only adds up how much that would be.
+// Hands out consecutive pieces of a thread's scratch; with base == nullptr it only adds up their sizes.
 class Arena {
  public:
   explicit Arena(char* base) : base_(base) {}
@@ -57,9 +57,9 @@ struct Inside {
 };
 
 struct TapTable {
-  int32_t* first = nullptr;   // per output position: first source position
-  int32_t* count = nullptr;   // and how many
-  int32_t* weight = nullptr;  // `stride` per output position
+  int32_t* first = nullptr;   // first source position of each output position
+  int32_t* count = nullptr;   // number of source positions of each
+  int32_t* weight = nullptr;  // `stride` weights for each output position
   int32_t stride = 0;
 };
 
@@ -109,7 +109,7 @@ Scratch take_scratch(Arena& arena, const ImageParams& p, int32_t h, int32_t w) {
 
 // --- resize --------------------------------------------------------------------------------------------------------
 
-// Taps of the output positions [first, first + count).
+// Computes the taps of the output positions [first, first + count).
 void make_taps(const image::Axis& axis, int32_t first, int32_t count, double* raw, TapTable& table) {
   for (int32_t i = 0; i < count; ++i) {
     const image::Taps taps = image::taps_of(axis, first + i);
@@ -125,7 +125,7 @@ void make_taps(const image::Axis& axis, int32_t first, int32_t count, double* ra
   }
 }
 
-// By reference, for how a wide vector is passed by value depends on the processor.
+// By reference, because how a wide vector is passed by value depends on the processor.
 template <class V>
 V& to_byte_range(V& v) {
   v >>= image::kWeightBits;
@@ -175,7 +175,7 @@ void resize_rows(const uint8_t* const (&in)[4], const TapTable& taps, int32_t co
   }
 }
 
-// The window of the resized source, black outside, in s.image.
+// Writes the window of the resized source to s.image, black outside of the source.
 void resize_window(const ImageParams& p, const uint8_t* source, int32_t h, int32_t w, Scratch& s) {
   const Inside ys(p.window_y, h, p.resize_h), xs(p.window_x, w, p.resize_w);
   if (ys.size() < h || xs.size() < w) std::fill_n(s.image, int64_t(h) * w, 0u);
@@ -268,7 +268,7 @@ void jitter(const ImageParams& p, uint32_t* pixels, int64_t n) {
 
 // --- blur ----------------------------------------------------------------------------------------------------------
 
-// From s.image to s.other, which change places.
+// Blurs s.image into s.other and then swaps the two.
 void blur(const ImageParams& p, int32_t h, int32_t w, Scratch& s) {
   const int32_t half = p.blur_window / 2;
   double sum = 0;

@@ -1,5 +1,5 @@
-// Layer norm. A row stays in the first cache while it is swept several times, so memory is read once and written once;
-// the sums of gamma's and beta's gradients are taken in the sweep that needs the same products.
+// Layer norm. A row stays in the first-level cache during several passes, so memory is read once and written once. The
+// sums for the gradients of gamma and beta are taken in the pass that needs the same products.
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/simd.h"

@@ -24,13 +24,13 @@ float greatest_of(const T* row, int64_t count) {
   return max(greatest);
 }
 
-// With s and t the scaled logits less the greatest of their row: exp(s) and exp(t), and their sums over the row.
+// s and t are the scaled logits minus the greatest of their row. This holds exp(s), exp(t) and sums over the row.
 struct Exponentials {
   float *student, *teacher;  // of each element
   float student_top = 0, teacher_top = 0;
   double of_student = 0, of_teacher = 0;
-  double forward = 0;   // of exp(t) * (t - s), or of -exp(t) * s for the cross-entropy
-  double backward = 0;  // of exp(s) * (s - t), for the symmetric divergence
+  double forward = 0;   // sum of exp(t) * (t - s), or of -exp(t) * s for the cross-entropy
+  double backward = 0;  // sum of exp(s) * (s - t), for the symmetric divergence
 };
 
 template <Kind kKind, class T>
@@ -59,7 +59,7 @@ void add_exponentials(const T* student, const T* teacher, int64_t width, float b
   }
 }
 
-// The loss of one row; writes its gradient, times `factor`.
+// Returns the loss of one row, and writes its gradient times `factor`.
 template <Kind kKind, class T>
 double soft_row(const T* student, const T* teacher, int64_t width, float by_student, float by_teacher, double factor,
                 Exponentials row, T* gradient) {
@@ -131,7 +131,7 @@ void soft_cross_entropy(Context& ctx, const SoftCrossEntropyParams& p, const Ten
   loss.mutable_data<float>()[0] = float(factor * total);
 }
 
-// The other classes are a softmax in which the target's logit is so low that it counts as nothing.
+// The other classes are a softmax in which the target's logit is so low that its weight is zero.
 void dkd_loss(Context& ctx, const DkdParams& p, const Tensor& student, const Tensor& teacher, const Tensor& labels,
               Tensor& terms, Tensor& dstudent) {
   constexpr float kNothing = -1e30f;

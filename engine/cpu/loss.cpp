@@ -1,5 +1,5 @@
-// Losses: value and gradient in one call. Sums over the batch are in double, in an order that only the number of
-// threads can change.
+// Losses: value and gradient in one call. Sums over the batch are in double, in an order that depends on the number of
+// threads only.
 #include "engine/math/loss.h"
 
 #include "engine/cpu/columns.h"
@@ -51,7 +51,7 @@ void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& labels, Ten
 
 namespace {
 
-// Adds s*t, s*s and t*t of kRows rows to rows[r][3] and, for each column, to columns[3][width].
+// Adds s*t, s*s and t*t of kRows rows to rows[r][3] for each row, and to columns[3][width] for each column.
 template <int kRows, class T>
 void add_products(const T* s, const T* t, int64_t width, double* rows, float* columns) {
   Vec of_rows[kRows][3] = {};

@@ -1,5 +1,5 @@
 // Losses over feature maps: value and gradient in one call. An image is read from memory once; sums over the batch are
-// in double, in an order that only the number of threads can change.
+// in double, in an order that depends on the number of threads only.
 #include "engine/cpu/columns.h"
 #include "engine/cpu/squares.h"
 #include "engine/cpu/tile.h"
@@ -10,7 +10,7 @@ namespace coss::cpu {
 
 namespace {
 
-// body(difference) gives a term of the sum and sets its part of the gradient; both are divided by the count.
+// body(difference) returns a term of the sum and sets its part of the gradient; both are divided by the count.
 template <class Body>
 void mean_over_elements(Context& ctx, const char* name, const Tensor& student, const Tensor& teacher, Tensor& loss,
                         Tensor& dstudent, Body body) {
@@ -64,7 +64,7 @@ void l1_loss(Context& ctx, const Tensor& student, const Tensor& teacher, Tensor&
 
 namespace {
 
-// map[p] = the mean over channels of x^2; the map's length.
+// Sets map[p] to the mean over channels of x^2, and returns the norm of the map.
 template <class T>
 double attention_map(const T* image, int64_t positions, int64_t channels, float* map) {
   double squares = 0;
@@ -135,7 +135,7 @@ void attention_transfer_loss(Context& ctx, const Tensor& student, const Tensor& 
 // The matrices are padded with zeros to what multiply() takes.
 namespace {
 
-// Room for n rows or columns.
+// n rows or columns, rounded up to whole tiles and vectors.
 int64_t padded(int64_t n) { return rounded_up(rounded_up(n, kTileRows), kLanes); }
 
 struct NstSizes {
@@ -156,7 +156,7 @@ struct NstSizes {
   int64_t floats() const { return rows * (2 * width + teacher_width) + products() + 2 * width + teacher_width; }
 };
 
-// The columns of x (positions, channels) of unit length: y (rows, width), or, transposed, (width, rows). inverse
+// Scales the columns of x (positions, channels) to unit length: y (rows, width), or, transposed, (width, rows). inverse
 // (width) = 1 / the clamped lengths.
 template <class T>
 void unit_columns(const T* x, int64_t positions, int64_t channels, int64_t rows, int64_t width, bool transposed,
@@ -186,7 +186,7 @@ double squares_of(const float* matrix, int64_t rows, int64_t width) {
   return total;
 }
 
-// x^T y of x (depth, rows) and y (depth, columns), as far as it is padded.
+// x^T y of x (depth, rows) and y (depth, columns), padding included.
 void multiply_transposed(int64_t depth, int64_t rows, const float* x, int64_t x_width, const float* y, int64_t y_width,
                          float* products, bool add = false) {
   multiply<true>(rounded_up(rows, kTileRows), y_width / kLanes, depth, x, x_width, y, y_width, products, y_width, add);

@@ -1,5 +1,5 @@
-// Small operations on the rows of a matrix that losses are made of: centering, the gradient of softmax, and
-// transposition, which goes by squares of sixteen by sixteen in registers.
+// Small operations on the rows of a matrix, for losses: centering, the gradient of softmax, and transposition, which
+// moves squares of sixteen by sixteen elements through registers.
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/tile.h"
 #include "engine/dispatch.h"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kBlock = 4096;  // elements of a row that are added in float
 
-// The sum of term(i, n) over a row, lanes behind n left out.
+// The sum of term(i, n) over a row; lanes from n on do not count.
 template <class Term>
 double row_sum(int64_t width, const Term& term) {
   double total = 0;
@@ -24,7 +24,7 @@ double row_sum(int64_t width, const Term& term) {
   return total;
 }
 
-// Rows first … first + count - 1 of a square whose columns begin at x, as the columns of y. Whole is a full square.
+// Writes rows first … first + count - 1 of the square that begins at x as columns of y. Whole means a full square.
 template <class T, class Rows, class Columns>
 void transpose_square(const T* x, int64_t x_width, T* y, int64_t y_width, Rows rows, Columns columns) {
   Vec square[kLanes] = {};

@@ -1,4 +1,4 @@
-// Memory of the host and the number of threads that the CPU kernels use.
+// Memory of the host, and the number of threads of the CPU kernels.
 #include <oneapi/dnnl/dnnl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,7 +50,7 @@ void probe(DeviceInfo& info) {
 }
 
 void allocate(size_t bytes, void** pointer) {
-  // Large blocks get huge pages: a training step walks gigabytes, and small pages would miss in the TLB all the way.
+  // Large blocks get huge pages: a training step reads gigabytes, and small pages would cause TLB misses throughout.
   constexpr size_t kHugePage = 2 << 20;
   const bool large = bytes >= 2 * kHugePage;
   *pointer = nullptr;
@@ -74,7 +74,7 @@ void download(Context& ctx, const Tensor& x, void* host) {
 
 void synchronize(Context& ctx) { ctx.count_wait(); }
 
-// Kernels have run when their call returns: there is nothing to record.
+// A kernel has finished when its call returns, so there is nothing to record.
 void begin_recording(Context&) { throw Error("the CPU backend does not record steps"); }
 void end_recording(Context&, std::unique_ptr<Recording>&) { throw Error("the CPU backend does not record steps"); }
 void replay(Context&, Recording&) { throw Error("the CPU backend does not record steps"); }

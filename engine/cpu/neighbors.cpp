@@ -32,12 +32,12 @@ float score_of(uint64_t packed) {
 }
 int32_t index_of(uint64_t packed) { return int32_t(~uint32_t(packed)); }
 
-// The candidates of one query: collected unsorted, cut back to the best k whenever the space is used up.
+// The candidates of one query. They are collected unsorted, and reduced to the best k whenever the space is full.
 class Candidates {
  public:
   Candidates(uint64_t* space, int64_t capacity, int64_t k) : items_(space), capacity_(capacity), k_(k) {}
 
-  // Scores not above it need not be offered.
+  // Only scores above it can be among the best.
   float floor() const { return floor_; }
 
   void offer(float score, int32_t index) {
@@ -95,7 +95,7 @@ void topk_inner(Context& ctx, int64_t first_query, int64_t first_key, const Tens
   float* value = values.mutable_data<float>();
   int32_t* index = indices.mutable_data<int32_t>();
 
-  // Small problems are cut finer, so that every thread has a share.
+  // Small problems get smaller blocks, so that every thread has work.
   const int64_t block = std::clamp<int64_t>((rows + threads() * 4 - 1) / (threads() * 4), 16, kQueryBlock);
   const int64_t capacity = std::max<int64_t>(2 * k, k + 192);
   const size_t scores_bytes = size_t(kQueryBlock * kKeyBlock) * sizeof(float);

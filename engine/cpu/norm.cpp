@@ -2,7 +2,7 @@
 // the folding of a frozen norm into convolution weights.
 #include "engine/cpu/activation.h"
 #include "engine/cpu/columns.h"
-#include "engine/cpu/stream.h"
+#include "engine/cpu/nontemporal.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 
@@ -10,7 +10,7 @@ namespace coss::cpu {
 
 namespace {
 
-// body(i, c, n) for every vector of the matrix: i the element, c the wide column.
+// Calls body(i, c, n) for every vector of the matrix; i is the element, c the wide column.
 template <class Body>
 void for_each_vector(const WideRows& wide, int parts, Body&& body) {
   parallel_parts(wide.rows, 1, parts, [&](int, int64_t begin, int64_t end) {
@@ -31,7 +31,8 @@ inline LaneBits get_bits(const uint8_t* mask, int64_t i, int64_t n) {
   return bits;
 }
 
-// Mean of 64 rows spread over x. Sums of (x - shift) and its square lose no digits when the mean is far from zero.
+// The mean of 64 rows spread over x. With this shift, sums of (x - shift) and its square lose no digits when the mean
+// is far from zero.
 template <class T>
 void sample_mean(const T* x, int64_t rows, int64_t columns, float* shift) {
   const int64_t samples = std::min<int64_t>(rows, 64);
@@ -56,56 +57,66 @@ void normalize(const WideRows& wide, int parts, const T* x, const T* residual, c
   });
 }
 
-// kAct: none, relu for all that have a mask, else the activation whose slope at gamma * (x - mean) * rstd + beta
-// counts.
-template <class T, Activation kAct>
-void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, const uint8_t* mask, const float* gamma,
-              const float* beta, const float* mean, const float* rstd, const T* dy, T* dx, T* dresidual, float* dgamma,
-              float* dbeta, bool streaming) {
+// What the backward of norm_act reads and writes, as in kernels.def; mask and dresidual may be null.
+template <class T>
+struct Gradients {
+  const T* x;
+  const uint8_t* mask;
+  const float *gamma, *beta, *mean, *rstd;
+  const T* dy;
+  T *dx, *dresidual;
+  float *dgamma, *dbeta;
+  bool streaming;
+};
+
+// kAct is none; relu for all activations that have a mask; else the activation, whose slope is taken at gamma * (x -
+// mean) * rstd + beta.
+template <Activation kAct, class T>
+void backward(const WideRows& wide, int parts, Scratch& scratch, const Gradients<T>& g) {
   const int64_t columns = wide.columns, rows = wide.elements / columns;
   float* values = scratch.take<float>(3 * columns);
-  float* center = scratch.take<float>(wide.width);  // wide copies of the per-channel numbers
+  float* center = scratch.take<float>(wide.width);  // wide copies of the values of each channel
   float* of_dz = scratch.take<float>(wide.width);
   float* of_x = scratch.take<float>(wide.width);
   float* constant = scratch.take<float>(wide.width);
   float* factor = scratch.take<float>(wide.width);
   float* offset = scratch.take<float>(wide.width);
 
-  wide.spread(mean, center);
+  wide.spread(g.mean, center);
   if constexpr (!clips(kAct)) {  // as forward computes them
     for (int64_t c = 0; c < columns; ++c) {
-      const double scale = double(gamma[c]) * double(rstd[c]);
+      const double scale = double(g.gamma[c]) * double(g.rstd[c]);
       values[c] = float(scale);
-      values[columns + c] = float(double(beta[c]) - double(mean[c]) * scale);
+      values[columns + c] = float(double(g.beta[c]) - double(g.mean[c]) * scale);
     }
     wide.spread(values, factor);
     wide.spread(values + columns, offset);
   }
   auto before_activation = [=](int64_t i, int64_t c, auto n) {
-    const Vec dz = get(dy + i, n);
+    const Vec dz = get(g.dy + i, n);
     if constexpr (!clips(kAct))
-      return dz * slope<kAct>(get(x + i, n) * load(factor + c) + load(offset + c));
+      return dz * slope<kAct>(get(g.x + i, n) * load(factor + c) + load(offset + c));
     else if constexpr (kAct != Activation::none)
-      return keep(get_bits(mask, i, n), dz);
+      return keep(get_bits(g.mask, i, n), dz);
     else
       return dz;
   };
   const double* sums = column_sums<2>(scratch, wide, parts, [=](int64_t i, int64_t c, auto n, Vec* terms) {
     const Vec dz = before_activation(i, c, n);
     terms[0] = dz;
-    terms[1] = dz * (get(x + i, n) - load(center + c));
+    terms[1] = dz * (get(g.x + i, n) - load(center + c));
   });
 
   // dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant
   for (int64_t c = 0; c < columns; ++c) {
-    const double sum = sums[c], sum_xhat = sums[columns + c] * double(rstd[c]);
-    dbeta[c] += float(sum);
-    dgamma[c] += float(sum_xhat);
-    const double scale = double(gamma[c]) * double(rstd[c]);
+    const double sum = sums[c], sum_xhat = sums[columns + c] * double(g.rstd[c]);
+    g.dbeta[c] += float(sum);
+    g.dgamma[c] += float(sum_xhat);
+    const double scale = double(g.gamma[c]) * double(g.rstd[c]);
     values[c] = float(scale);
-    const double slope = -scale * double(rstd[c]) * sum_xhat / double(rows);
+    const double slope = -scale * double(g.rstd[c]) * sum_xhat / double(rows);
     values[columns + c] = float(slope);
-    values[2 * columns + c] = float(-scale * sum / double(rows) - slope * double(mean[c]));
+    values[2 * columns + c] = float(-scale * sum / double(rows) - slope * double(g.mean[c]));
   }
   wide.spread(values, of_dz);
   wide.spread(values + columns, of_x);
@@ -113,9 +124,9 @@ void backward(const WideRows& wide, int parts, Scratch& scratch, const T* x, con
 
   for_each_vector(wide, parts, [=](int64_t i, int64_t c, auto n) {
     const Vec dz = before_activation(i, c, n);
-    if (dresidual) put_or_stream(dresidual + i, dz, n, streaming);
-    const Vec value = dz * load(of_dz + c) + (get(x + i, n) * load(of_x + c) + load(constant + c));
-    put_or_stream(dx + i, value, n, streaming);
+    if (g.dresidual) put_or_stream(g.dresidual + i, dz, n, g.streaming);
+    const Vec value = dz * load(of_dz + c) + (get(g.x + i, n) * load(of_x + c) + load(constant + c));
+    put_or_stream(g.dx + i, value, n, g.streaming);
   });
 }
 
@@ -199,10 +210,19 @@ void norm_act_backward(Context& ctx, const NormParams& p, const Tensor& x, const
       ctx, column_sums_bytes<2>(wide) + Scratch::size_of<float>(3 * columns) + 6 * Scratch::size_of<float>(wide.width));
   dispatch("norm_act", x.dtype(), [&]<class T>() {
     auto run = [&]<Activation kAct>() {
-      backward<T, kAct>(wide, parts, scratch, x.data<T>(), mask.empty() ? nullptr : mask.data<uint8_t>(),
-                        gamma.data<float>(), beta.data<float>(), mean.data<float>(), rstd.data<float>(), dy.data<T>(),
-                        dx.mutable_data<T>(), dresidual.empty() ? nullptr : dresidual.mutable_data<T>(),
-                        dgamma.mutable_data<float>(), dbeta.mutable_data<float>(), worth_streaming(dx));
+      const Gradients<T> gradients{.x = x.data<T>(),
+                                   .mask = mask.empty() ? nullptr : mask.data<uint8_t>(),
+                                   .gamma = gamma.data<float>(),
+                                   .beta = beta.data<float>(),
+                                   .mean = mean.data<float>(),
+                                   .rstd = rstd.data<float>(),
+                                   .dy = dy.data<T>(),
+                                   .dx = dx.mutable_data<T>(),
+                                   .dresidual = dresidual.empty() ? nullptr : dresidual.mutable_data<T>(),
+                                   .dgamma = dgamma.mutable_data<float>(),
+                                   .dbeta = dbeta.mutable_data<float>(),
+                                   .streaming = worth_streaming(dx)};
+      backward<kAct>(wide, parts, scratch, gradients);
     };
     dispatch_fused(p.activation, [&]<Activation kAct>() {
       run.template operator()<kAct == Activation::relu6 ? Activation::relu : kAct>();

@@ -35,7 +35,7 @@ void update(int states, int64_t first, int64_t last, Tensor& grad, Tensor& weigh
     run(static_cast<bf16*>(nullptr));
 }
 
-// An update that is skipped: only the gradient is zeroed. True when it was.
+// Returns true when the update is skipped; then only the gradient is zeroed.
 bool skipped(const Tensor& scalars, Tensor& grad) {
   if (scalars.data<float>()[kSkip] == 0) return false;
   float* g = grad.mutable_data<float>();
@@ -125,7 +125,7 @@ void clip_scale(Context&, float max_norm, const Tensor& square_sum, Tensor& scal
   if (length > max_norm) scale *= max_norm / length;
 }
 
-// The division comes first: this step's gradients were made with the scale as it was.
+// The division comes first, because this step's gradients were made with the old scale.
 void update_loss_scale(Context&, const LossScaleParams& p, const Tensor& square_sum, Tensor& scaler, Tensor& scalars) {
   float *state = scaler.mutable_data<float>(), *values = scalars.mutable_data<float>();
   float &scale = state[0], &updates = state[1];

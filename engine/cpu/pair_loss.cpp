@@ -1,5 +1,5 @@
-// Losses that contrast the rows of a batch with one another, from their cosines, and one of neighboring rows. A row of
-// cosines stays in the cache from its first reading to its gradient; sums over the batch are in double.
+// Losses that contrast the rows of a batch with one another, from their cosines, and one loss of neighboring rows (CC).
+// A row of cosines stays in the cache from its first reading to its gradient; sums over the batch are in double.
 #include <limits>
 
 #include "engine/cpu/parallel.h"
@@ -28,8 +28,8 @@ VecI get_labels(const int32_t* p, int64_t n) {
   return load_raw<VecI>(buffer);
 }
 
-// The sum of the logarithms of many numbers in [1e-10, 2): mantissas are multiplied and exponents added, so that there
-// is one logarithm a lane. NaN is not kept.
+// The sum of the logarithms of many numbers in [1e-10, 2): mantissas are multiplied and exponents added, so that one
+// logarithm per lane is enough. It does not pass on NaN.
 class LogSum {
  public:
   void add(LaneBits bits, Vec x) {
@@ -73,8 +73,8 @@ double sum_of(const float* x, int64_t count) {
   return sum(total);
 }
 
-// One row of nce_loss; returns its loss. The likeliest column stands apart: only there may 1 - p be far smaller than p,
-// and all others together give it without a difference.
+// Computes one row of nce_loss and returns its loss. The most likely column is treated apart: only there may 1 - p be
+// far smaller than p, and the sum of all others gives it without a subtraction.
 double nce_row(const float* cosines, const int32_t* labels, int64_t count, int32_t own_label, float inverse_temperature,
                float share, float* e, float* gradient) {
   const float greatest = greatest_of(cosines, count, -1);
@@ -114,7 +114,7 @@ double nce_row(const float* cosines, const int32_t* labels, int64_t count, int32
   return std::isfinite(sum) ? loss : sum;
 }
 
-// One row of nt_xent_loss: as nothing is subtracted that nearly cancels, rows that are nearly right stay exact.
+// One row of nt_xent_loss. No two nearly equal numbers are subtracted, so rows that are nearly right stay exact.
 double nt_xent_row(const float* cosines, int64_t count, int64_t row, float inverse_temperature, float share,
                    float* gradient) {
   const int64_t partner = row < count / 2 ? row + count / 2 : row - count / 2;
@@ -179,7 +179,7 @@ void cc_loss(Context& ctx, const Tensor& student, const Tensor& teacher, Tensor&
   loss.mutable_data<float>()[0] = float(sum_of(values, rows) * double(share));
 }
 
-// Distances of unit rows are ordered as cosines are, the other way round: no roots but for the chosen pairs.
+// Distances of unit rows have the reverse order of cosines, so roots are needed for the chosen pairs only.
 void smd_loss(Context& ctx, float temperature, const Tensor& cosine_weight, const Tensor& teacher_cosines,
               const Tensor& cosines, Tensor& terms, Tensor& dcosines) {
   check_temperature("smd_loss", temperature);

@@ -2,9 +2,9 @@
 // vectorized over channels.
 #include <type_traits>
 
+#include "engine/cpu/nontemporal.h"
 #include "engine/cpu/parallel.h"
 #include "engine/cpu/scratch.h"
-#include "engine/cpu/stream.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 
@@ -87,7 +87,7 @@ void max_pool_row(const PoolParams& p, const T* image, int64_t height, int64_t w
   for (int64_t q = 0; q < out_width; ++q) {
     taps.set(p, rows, taps_inside(p, q, width), width, channels);
     const T* window = image + ((out_h * p.stride - p.pad) * width + q * p.stride - p.pad) * channels;
-    // Rows that are walked side by side defeat the processor's own prefetching.
+    // Reading several rows side by side defeats the processor's own prefetching.
     for (int64_t r = rows.begin; r < rows.end; ++r)
       prefetch(window + (r * width + kAhead * p.stride) * channels, p.stride * channels);
     if (taps.count == 9)  // unrolled
@@ -97,7 +97,7 @@ void max_pool_row(const PoolParams& p, const T* image, int64_t height, int64_t w
   }
 }
 
-// Each input position collects from the windows that cover it, so nothing is written twice.
+// Each input position collects the gradients of the windows that cover it, so nothing is written twice.
 template <class T>
 void max_pool_gradient_row(const PoolParams& p, const T* dy, const uint8_t* index, int64_t out_height,
                            int64_t out_width, int64_t channels, int64_t h, int64_t width, const Range* covering_columns,

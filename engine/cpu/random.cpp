@@ -1,4 +1,4 @@
-// Random tensors: element i comes from word i % 4 of the Philox counter (stream, i / 4), whatever the threads.
+// Random tensors: element i comes from word i % 4 of the Philox counter (stream, i / 4), for any number of threads.
 #include "engine/cpu/parallel.h"
 #include "engine/kernels.h"
 #include "engine/philox.h"

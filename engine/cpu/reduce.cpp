@@ -8,7 +8,7 @@ namespace coss::cpu {
 
 namespace {
 
-// beta * y, where beta == 0 overwrites whatever the memory held.
+// beta * y; with beta == 0 it is 0 whatever the memory holds.
 float kept(float beta, float y) { return beta == 0 ? 0 : beta * y; }
 
 }  // namespace

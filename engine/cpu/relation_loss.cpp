@@ -1,5 +1,5 @@
 // Losses over relations between the rows of a batch, from their inner products: value and gradient in one call. The
-// matrices are small (N,N), a row stays in the cache while it is read again. Sums over the batch are in double.
+// matrices (N,N) are small, and a row stays in the cache until it is read again. Sums over the batch are in double.
 #include <algorithm>
 
 #include "engine/cpu/activation.h"
@@ -7,7 +7,7 @@
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/squares.h"
 #include "engine/kernels.h"
-#include "engine/math/relation.h"
+#include "engine/math/loss.h"
 
 namespace coss::cpu {
 
@@ -118,7 +118,7 @@ void pkt_loss(Context& ctx, const Tensor& student_cosines, const Tensor& teacher
 
 namespace {
 
-// From inner products row by row: y[j] = |x_i - x_j|^2, 0 for rows that are equal but for rounding.
+// Squared distances of row i from inner products: y[j] = |x_i - x_j|^2, 0 for rows that differ by rounding only.
 Vec square_distances(const float* gram, const float* squares, int64_t i, int64_t j, int64_t n, auto count) {
   const Vec lengths = get(squares + j, count) + squares[i], square = lengths - 2.0f * get(gram + i * n + j, count);
   return keep(less(lengths * kSmallestSquareShare, square), square);
@@ -128,11 +128,12 @@ void take_squares(const float* gram, int64_t n, float* squares) {
   for (int64_t i = 0; i < n; ++i) squares[i] = gram[i * n + i];
 }
 
-// One side of the comparison: inner products (N,N), 1 / distance (N,N; 0 where rows are equal), mean distance.
+// The relations of the student's or the teacher's rows: inner products (N,N), 1 / distance (N,N; 0 where rows are
+// equal), mean distance.
 struct Relations {
   const float* gram;
   float* inverses;
-  double* sums;  // (N): of a row's distances
+  double* sums;  // (N): sum of each row's distances
   double mean;
 
   Vec distances(int64_t at, auto count) const {
@@ -154,7 +155,7 @@ void measure(Relations& of, float* squares, int64_t n) {
       Vec sums{};
       for_vectors(0, n,
                   [&](int64_t j, auto count) { sums += keep(first_lanes(count), of.distances(i * n + j, count)); });
-      of.sums[i] = sum(sums) - double(kShortestDistance);  // without its distance from itself
+      of.sums[i] = sum(sums) - double(kShortestDistance);  // without the row's clamped distance from itself
     }
   });
   of.mean = n > 1 ? total_of(of.sums, n) / double(n * (n - 1)) : 1;
@@ -232,7 +233,7 @@ void rkd_loss(Context& ctx, const RkdParams& p, const Tensor& student_gram, cons
   const auto difference = [=, &s, &t](int64_t at, auto count) {
     return s.distances(at, count) * scale_s - t.distances(at, count) * scale_t;
   };
-  // What the mean distance of the student takes from each of its distances.
+  // The gradient that each distance of the student gets through their mean.
   double* along = diagonal;
   parallel_ranges(n, 1, 16 * n, [=, &s](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -244,7 +245,7 @@ void rkd_loss(Context& ctx, const RkdParams& p, const Tensor& student_gram, cons
       });
       distances[i] = sum(values);
       along[i] = sum(products);
-      // A row is no distance from itself, and does not count in the mean.
+      // The distance of a row from itself does not count in the mean.
       const float itself = kShortestDistance * (scale_s - scale_t);
       distances[i] -= double(itself) * double(itself) / 2;
       along[i] -= double(itself) * double(kShortestDistance * scale_s);
@@ -298,7 +299,7 @@ void ega_loss(Context& ctx, const EgaParams& p, const Tensor& student_edges, con
   float *of_edges = dedges.mutable_data<float>(), *of_nodes = dnodes.mutable_data<float>();
   Scratch scratch(ctx, 2 * Scratch::size_of<double>(n));
   double *edge_sums = scratch.take<double>(n), *node_sums = scratch.take<double>(n);
-  // First the differences themselves, then, in place, over their norms.
+  // First the differences, then, in place, the differences divided by their norms.
   parallel_ranges(n, 1, 20 * n, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       for_vectors(i * n, (i + 1) * n, [&](int64_t at, auto count) {
@@ -374,7 +375,7 @@ void irg_loss(Context& ctx, const Tensor& student_gram, const Tensor& teacher_gr
     }
   });
   loss.mutable_data<float>()[0] = float(total_of(values, n));
-  // The greatest distance stands in the denominator of all; what it gets is shared by all pairs that have it.
+  // The greatest distance is in the denominator of all. Its gradient is shared by all pairs that have this distance.
   const float of_most = float(total_of(along, n) / total_of(counts, n));
   const float factor = float(2 * share);
   parallel_ranges(n, 1, 12 * n, [=](int64_t begin, int64_t end) {

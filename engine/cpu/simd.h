@@ -16,7 +16,7 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define COSS_AVX512 1
 #endif
-// Every function here is inline, so how a wide vector would be passed between object files does not matter.
+// Every function here is inline, so it does not matter how a wide vector is passed between object files.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace coss::cpu {
@@ -91,7 +91,7 @@ inline VecI load_bytes(const uint8_t* p) {
 #endif
 }
 
-// The first n < 16 elements only: the end of a tensor. Lanes behind them are zero.
+// Only the first n < 16 elements, for the end of a tensor. The other lanes are zero.
 template <class T>
 inline Vec load_part(const T* p, int64_t n) {
   T buffer[kLanes] = {};
@@ -139,13 +139,13 @@ inline void for_vectors(int64_t begin, int64_t end, Body&& body) {
   if (i < end) body(i, end - i);
 }
 
-// Asks for the cache lines of p[0, n); addresses outside any tensor do no harm.
+// Prefetches the cache lines of p[0, n); addresses outside of any tensor do no harm.
 template <class T>
 inline void prefetch(const T* p, int64_t n) {
   for (int64_t i = 0; i < n; i += int64_t(64 / sizeof(T))) __builtin_prefetch(p + i);
 }
 
-// A store past the caches, for output too large to be found there by its reader; p is aligned to 64 bytes (f32) or 32.
+// A non-temporal store, which writes past the caches (nontemporal.h); p is aligned to 64 bytes (f32) or 32. Call
 // stream_fence() after the last one.
 #ifdef __AVX512F__
 inline void stream(float* p, Vec v) { _mm512_stream_ps(p, (__m512)v); }
@@ -189,14 +189,14 @@ inline LaneBits is_nan(Vec v) { return lane_bits((VecI)(v != v)); }
 inline LaneBits equal(Vec a, Vec b) { return lane_bits((VecI)(a == b)); }
 inline LaneBits equal(VecI a, VecI b) { return lane_bits(a == b); }
 #endif
-// By bitwise operations, not masked moves: the compiler would merge those with a load, and masked loads are slow.
+// Uses bitwise operations, not masked moves: the compiler would merge those with a load, and masked loads are slow.
 inline VecI select(LaneBits bits, VecI yes, VecI no) {
   const VecI truth = lane_truth(bits);
   return (truth & yes) | (~truth & no);
 }
 inline Vec select(LaneBits bits, Vec yes, Vec no) { return (Vec)select(bits, (VecI)yes, (VecI)no); }
 inline Vec keep(LaneBits bits, Vec v) { return (Vec)(lane_truth(bits) & (VecI)v); }
-// The lanes of a vector of n elements.
+// The lanes that hold n elements.
 inline LaneBits first_lanes(Whole) { return kAllLanes; }
 inline LaneBits first_lanes(int64_t n) { return LaneBits((1u << n) - 1); }
 

@@ -1,5 +1,5 @@
-// What attention needs of a vector beyond its lanes: small matrix products out of the caches, transposition, and sums
-// and maxima over lanes.
+// Vector functions for attention: small matrix products with operands in the caches, transposition, and sums and maxima
+// over lanes.
 #pragma once
 #include <utility>
 
@@ -77,7 +77,7 @@ Vec exchanged(Vec v, std::integer_sequence<int, kLane...>) {
   return __builtin_shufflevector(v, v, (kLane ^ kStep)...);
 }
 
-// The sum, or the maximum of numbers that are none of them NaN, in every lane.
+// The sum of all lanes in every lane; likewise the maximum, for lanes without NaN.
 inline Vec sum_everywhere(Vec v) {
   constexpr auto lanes = std::make_integer_sequence<int, kLanes>{};
   v += exchanged<8>(v, lanes);
@@ -111,7 +111,7 @@ inline void transpose(Vec (&rows)[kLanes]) {
   exchange_squares<1>(rows, lanes);
 }
 
-// 2^v for v <= 127; what is below -126 becomes zero or nearly so. NaN stays.
+// 2^v for v <= 127; below -126 the result is zero or nearly zero. NaN stays.
 inline Vec exp2(Vec v) {
   const Vec magic = broadcast(0x1.8p23f);  // adding it rounds to an integer
   const Vec clamped = larger(broadcast(-126.0f), v);

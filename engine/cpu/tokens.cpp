@@ -8,8 +8,8 @@ namespace coss::cpu {
 
 namespace {
 
-// copy(image byte, token byte, bytes) for every row of every square; all squares of one row of the grid belong to one
-// thread.
+// Calls copy(image byte, token byte, bytes) for every row of every square. One thread has all squares of a row of the
+// grid.
 template <class Copy>
 void for_square_rows(int64_t size, const Tensor& image, Copy&& copy) {
   if (image.numel() == 0) return;
@@ -70,7 +70,7 @@ void join_tokens_forward(Context&, const Tensor& first, const Tensor& x, const T
   });
 }
 
-// Each thread has tokens of its own and goes through the images in order, so the sums do not depend on their number.
+// Each thread has its own tokens and adds the images in order, so the sums do not depend on the number of threads.
 void join_tokens_backward(Context&, const Tensor& dy, Tensor& dfirst, Tensor& dx, Tensor& dposition) {
   if (dy.numel() == 0) return;
   const int64_t images = dy.shape()[0], tokens = dy.shape()[1], width = dy.shape()[2];

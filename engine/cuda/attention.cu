@@ -1,10 +1,10 @@
 // Attention in blocks: a block of threads has kTile queries (or keys) of one head and goes over the others tile by
-// tile, so the matrix of probabilities is never in memory. The softmax is made as the keys come by: each row keeps its
-// greatest score so far, and what was summed before is scaled when that grows. Backward makes the probabilities again
-// from lse; one kernel sums over queries (dk, dv), one over keys (dq), so that no two blocks add to one element.
+// tile, so the matrix of probabilities is never in memory. The softmax runs along with the keys: each row keeps its
+// greatest score so far, and the earlier sums are scaled when it grows. Backward computes the probabilities again from
+// lse; one kernel sums over queries (dk, dv), one over keys (dq), so that no two blocks add to one element.
 //
-// For f32, and for what the library does not take. Products are f32 on the ordinary cores: a tile of 64 x 64 scores is
-// 8 x 4 a thread, whose operands come from shared memory, three loads for 16 products.
+// These kernels serve f32, and shapes that the library does not take. Products are f32 on the ordinary cores: of a tile
+// of 64 x 64 scores a thread has 8 x 4. Their operands come from shared memory, three loads for 16 products.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -19,14 +19,15 @@ namespace {
 
 constexpr int kTile = 64;               // queries and keys of a tile
 constexpr int kAcross = 16;             // threads side by side
-constexpr int kRows = 8, kColumns = 4;  // scores of a thread: rows side by side, columns kAcross apart
+constexpr int kRows = 8, kColumns = 4;  // scores of a thread: neighboring rows, and columns kAcross apart
 constexpr int kThreads = kTile / kRows * kAcross;
-constexpr int kPitch = kTile + 4;  // of what is stored by columns: its rows begin at multiples of 16 bytes
+constexpr int kPitch = kTile + 4;  // row length of arrays stored by columns: a multiple of 16 bytes
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 constexpr float kLeastFinite = std::numeric_limits<float>::lowest();
 
-// In shared memory, W >= channels, zeros beyond: the block's own rows by columns, [channel][row]; the tiles that come
-// by in rows, [row][channel], whose odd pitch spreads a column over the banks; and scores by columns, [column][row].
+// Arrays in shared memory; W >= channels, with zeros beyond. The block's own rows are stored by columns,
+// [channel][row]. The other tiles are stored by rows, [row][channel], with an odd row length that spreads a column over
+// the banks. Scores are stored by columns, [column][row].
 template <int W>
 constexpr int kOwnSize = W* kPitch;
 template <int W>
@@ -40,7 +41,7 @@ struct Shape4 {
   float scale;  // of the scores
 };
 
-// A block's head and tile: blocks of one head stand side by side, so that they share its keys in the cache.
+// The head and tile of a block. Blocks of one head have neighboring numbers, so that they share its keys in the cache.
 struct Task {
   int64_t image;
   int head, first;
@@ -72,7 +73,7 @@ __device__ inline Matrix<T> part_of_y(T* y, const Shape4& s, const Task& task) {
 __device__ inline int across() { return int(threadIdx.x) % kAcross; }
 __device__ inline int first_row() { return int(threadIdx.x) / kAcross * kRows; }
 
-// Rows first .. first + kTile - 1 into shared memory, zeros from row `end` on. N: elements of a load.
+// Loads rows first .. first + kTile - 1 into shared memory, with zeros from row `end` on. N: elements of a load.
 template <int W, int N, class T, class Array>
 __device__ inline void fill_own(Array& shared, int at, const Matrix<const T>& from, int first, int end, int channels) {
   for (int item = int(threadIdx.x); item < kTile * (W / N); item += kThreads) {
@@ -119,10 +120,10 @@ __device__ inline void multiply(Array& shared, int own, int other, float (&s)[kR
   }
 }
 
-// Scores for the threads of the same rows, which are of one warp.
+// Writes the scores to shared memory, for the threads of the same rows, which belong to one warp.
 template <class Array>
 __device__ inline void put_scores(Array& shared, int at, const float (&s)[kRows][kColumns]) {
-  __syncwarp();  // they have read what was there
+  __syncwarp();  // all have read the old scores
   COSS_UNROLL
   for (int j = 0; j < kColumns; ++j) {
     COSS_UNROLL
@@ -150,7 +151,7 @@ __device__ inline void accumulate(Array& shared, int scores, int other, int coun
   }
 }
 
-// The thread's rows below `end`, each times its factor.
+// Stores the thread's rows below `end`, each times its factor.
 template <int W, class T>
 __device__ inline void write_rows(const Matrix<T>& to, int first, int end, int channels, const float (&factor)[kRows],
                                   const float (&sums)[kRows][W / kAcross]) {
@@ -166,7 +167,7 @@ __device__ inline void write_rows(const Matrix<T>& to, int first, int end, int c
   }
 }
 
-// Over the threads of one row.
+// The sum over the threads of one row.
 __device__ inline float row_total(float value) {
   COSS_UNROLL
   for (int step = kAcross / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
@@ -219,7 +220,7 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Shape4 s, int tiles
       }
       const float factor = exp2f(greatest[i] - top);
       greatest[i] = top;
-      total[i] = total[i] * factor + sum;  // of this thread's columns
+      total[i] = total[i] * factor + sum;  // over this thread's columns
       COSS_UNROLL
       for (int j = 0; j < W / kAcross; ++j) sums[i][j] *= factor;
     }
@@ -240,7 +241,7 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Shape4 s, int tiles
 
 // --- backward ------------------------------------------------------------------------------------------------------
 
-// delta, laid out as lse: the sum of dy * y of a query and head. A warp each.
+// delta, with the layout of lse: the sum of dy * y of a query and head, by one warp each.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     attention_delta_kernel(Shape4 s, int64_t count, const T* y, const T* dy, float* delta) {
@@ -258,7 +259,7 @@ __global__ void __launch_bounds__(kThreads)
 template <int W>
 constexpr int kBackwardShared = 2 * kOwnSize<W> + 2 * kOtherSize<W> + kScoreSize + 2 * kTile;
 
-// A block has kTile keys, their values, and goes over the queries.
+// A block has kTile keys and their values, and goes over the queries.
 template <class T, int W, int N>
 __global__ void __launch_bounds__(kThreads) attention_keys_kernel(Shape4 s, int tiles, const T* qkv, const float* lse,
                                                                   const float* delta, const T* dy, T* dqkv) {
@@ -313,7 +314,7 @@ __global__ void __launch_bounds__(kThreads) attention_keys_kernel(Shape4 s, int 
   write_rows<W>(part_of_qkv(dqkv, s, task, 2), task.first, s.tokens, s.channels, one, value_sums);
 }
 
-// A block has kTile tokens as queries and goes over the keys. Tokens that did not ask get zeros.
+// A block has kTile tokens as queries and goes over the keys. Tokens that were no queries get zeros.
 template <class T, int W, int N>
 __global__ void __launch_bounds__(kThreads)
     attention_queries_kernel(Shape4 s, int tiles, const T* qkv, const float* lse, const float* delta, const T* dy,

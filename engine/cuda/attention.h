@@ -8,7 +8,7 @@
 namespace coss::cuda {
 
 struct AttentionShape {
-  int64_t images = 0, tokens = 0, queries = 0;  // queries: tokens that ask
+  int64_t images = 0, tokens = 0, queries = 0;  // queries: how many of the first tokens are queries
   int64_t heads = 0, channels = 0;              // channels of one head
   DType dtype = DType::f32;
 
@@ -16,7 +16,7 @@ struct AttentionShape {
   int64_t width() const { return heads * channels; }
 };
 
-// True when the library has done it.
+// These return true when the library has done the work, and false when the own kernels must do it.
 bool library_attention_forward(Context& ctx, const AttentionShape& shape, const Tensor& qkv, Tensor& y, Tensor& lse);
 bool library_attention_backward(Context& ctx, const AttentionShape& shape, const Tensor& qkv, const Tensor& y,
                                 const Tensor& lse, const Tensor& dy, Tensor& dqkv);

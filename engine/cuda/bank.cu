@@ -1,9 +1,9 @@
 // CRD's contrast with memory banks. Each draw moves one row of both banks, negatives * width * 8 bytes for each row of
-// the batch, most of it from the L2 cache, which holds banks of 50,000 x 128; the rest is small.
+// the batch, mostly from the L2 cache, which holds banks of 50,000 x 128. All other traffic is small.
 //
-// kWarps warps share the draws of a row, 32 at a time: each lane draws one, then the warp meets them a few at a
-// time, its lanes side by side over the columns. The columns of both rows and of both gradients stay in registers. What
-// the warps add up is added in a fixed order by a block for each row, and the rows by one block.
+// kWarps warps share the draws of a row, 32 at a time: each lane draws one, then the warp computes a few draws at a
+// time, with its lanes over the columns. The columns of both rows and of both gradients stay in registers. One block
+// per row adds the sums of its warps in a fixed order, and one block adds the rows.
 #include <limits>
 
 #include "engine/cuda/device.h"
@@ -13,9 +13,9 @@
 namespace coss::cuda {
 namespace {
 
-constexpr int kBlockWarps = 4, kParts = 4, kWarps = kBlockWarps * kParts;  // of a row of the batch
+constexpr int kBlockWarps = 4, kParts = 4, kWarps = kBlockWarps * kParts;  // warps for one row of the batch
 constexpr int kThreads = kBlockWarps * kWarp;
-// Draws in flight, as many as the registers hold.
+// Draws that a warp loads at a time: as many as the registers hold.
 template <int kColumns>
 constexpr int kDrawsTogether = kColumns <= 4 ? 4 : 1;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -25,7 +25,7 @@ struct Contrast {
   const int64_t* step;
   const int32_t *indices, *labels, *order, *begin;
   const float* own[2];   // the student's rows, the teacher's
-  const float* bank[2];  // the banks they meet: the teacher's, the student's
+  const float* bank[2];  // the banks that they are compared with: the teacher's, the student's
   float* constants;
   double* sums;      // (rows, kWarps, 2): of exp, then of the negatives' losses
   float* gradients;  // (rows, kWarps, 2, width)
@@ -41,7 +41,7 @@ struct Contrast {
   bool relaxed;
 };
 
-// Whether the row is one that the data has; where it is not, its loss is NaN, which the run reports.
+// Whether label and index of the row exist in the data. If not, its loss is NaN, which the run reports.
 __device__ inline bool known(const Contrast& c, int64_t row) {
   const int32_t label = c.labels[row], index = c.indices[row];
   return label >= 0 && label < c.classes && index >= 0 && index < c.images;
@@ -54,8 +54,9 @@ __device__ inline int64_t positive_of(const Contrast& c, const NegativeDraw& dra
   return c.relaxed ? c.order[draw.positive_place()] : c.indices[row];
 }
 
-// body(t, products, places) for this warp's draws: number t of 32, its products with both sides, and the columns of
-// both banks that this lane holds; `after(lanes)` each 32, lanes of which are draws.
+// Calls body(t, products, places) for this warp's draws: t is the draw's number of 32, `products` are its products with
+// both sides, `places` the columns of both banks that this lane holds. Calls after(lanes) for each 32 draws; `lanes` of
+// them exist.
 template <int kColumns, class Body, class After>
 __device__ inline void for_draws(const Contrast& c, int64_t row, const float (&own)[2][kColumns], const Body& body,
                                  const After& after) {
@@ -170,7 +171,7 @@ __global__ void __launch_bounds__(kThreads) bank_constants(Contrast c) {
       for (int warp = 0; warp < kWarps; ++warp) sums[side] += c.sums[(row * kWarps + warp) * 2 + side];
     }
   }
-  __syncthreads();  // all have read the old ones
+  __syncthreads();  // all have read the old constants
   if (threadIdx.x > 1) return;
   const bool first = threadIdx.x == 0;
   if ((first ? old[0] : old[1]) == 0)
@@ -220,7 +221,7 @@ __global__ void __launch_bounds__(kThreads) bank_negatives(Contrast c) {
   }
 }
 
-// The positive of each row, and what its warps have added up.
+// Adds the positive of each row and the sums of its warps.
 __global__ void __launch_bounds__(kThreads) bank_rows(Contrast c) {
   const int64_t row = blockIdx.x;
   const bool is_known = known(c, row);

@@ -1,9 +1,9 @@
-// What squeeze-and-excitation does to an image, and columns copied from one matrix to another.
+// Scaling of an image's channels, for squeeze-and-excitation, and copies of columns from one matrix to another.
 //
 // Bytes of a 16-bit type per element: scale_channels forward reads 2 and writes 2; backward reads 4 and writes 2, in
 // one pass: a block has a part of the positions of one image, writes dx and leaves the sums of dy * x over them. Where
-// one part of an image is enough these are ds, else a small kernel adds the parts up, always in the same order.
-// copy_columns moves what it copies once, in words as wide as all offsets allow.
+// an image is one part, these sums are ds; else a small kernel adds the parts, always in the same order. copy_columns
+// reads and writes each copied byte once, in words as wide as all offsets allow.
 #include <limits>
 
 #include "engine/cuda/columns.h"
@@ -27,14 +27,14 @@ void dispatch_lanes(bool vectors, Body&& body) {
 
 // --- scale_channels, forward -----------------------------------------------------------------------------------------
 
-constexpr int kVectorsEach = 4;  // of one thread, loaded before the first is stored
+constexpr int kVectorsEach = 4;  // vectors that a thread loads before it stores the first
 
-// Images as flat rows of vectors; a block takes kThreads * kVectorsEach neighboring ones of an image.
+// Images as rows of vectors; a block takes kThreads * kVectorsEach neighboring vectors of an image.
 struct Rows {
-  int64_t numel = 0;       // of an image
-  unsigned per_image = 0;  // blocks
-  unsigned vectors = 0;    // of a pixel
-  unsigned of_image = 0;   // vectors
+  int64_t numel = 0;       // elements of an image
+  unsigned per_image = 0;  // blocks per image
+  unsigned vectors = 0;    // vectors of a pixel
+  unsigned of_image = 0;   // vectors of an image
 };
 
 template <class T, int N>
@@ -66,13 +66,13 @@ __global__ void __launch_bounds__(kThreads) scale_channels_forward_kernel(Rows g
 
 // --- scale_channels, backward ----------------------------------------------------------------------------------------
 
-constexpr int kBatch = 4;       // pixels of one thread in flight, of both inputs
-constexpr int kMostParts = 64;  // of an image
+constexpr int kBatch = 4;       // pixels of both inputs that a thread loads at a time
+constexpr int kMostParts = 64;  // parts of an image, at most
 
 struct Parts {
-  int64_t positions = 0, channels = 0, each = 0;  // of an image; positions of a part
-  int vectors = 0, tile = 0;                      // of a pixel; of a block
-  unsigned tiles = 0, count = 0;                  // of a pixel; parts of an image
+  int64_t positions = 0, channels = 0, each = 0;  // `each`: positions of a part
+  int vectors = 0, tile = 0;                      // vectors of a pixel; of a block
+  unsigned tiles = 0, count = 0;                  // tiles of a pixel; parts of an image
 };
 
 Parts parts_of(Context& ctx, const Shape& x, int lanes, int64_t blocks) {
@@ -82,7 +82,7 @@ Parts parts_of(Context& ctx, const Shape& x, int lanes, int64_t blocks) {
   parts.vectors = int(x[3] / lanes);
   parts.tile = tile_of(parts.vectors);
   parts.tiles = unsigned((parts.vectors + parts.tile - 1) / parts.tile);
-  // As many as keep all multiprocessors busy, but no smaller than a thread's pixels in flight.
+  // As many parts as keep all multiprocessors busy, but none smaller than the pixels that a thread loads at a time.
   const int64_t least = int64_t(kBatch) * (kThreads / parts.tile), wanted = int64_t(multiprocessors(ctx)) * blocks;
   const int64_t count = std::clamp<int64_t>(wanted / (x[0] * parts.tiles), 1, kMostParts);
   parts.each = std::max(least, (parts.positions + count - 1) / count);
@@ -91,7 +91,7 @@ Parts parts_of(Context& ctx, const Shape& x, int lanes, int64_t blocks) {
   return parts;
 }
 
-// Sums go to `partials` (parts, images, channels), or where there is one part to ds.
+// Sums go to `partials` (parts, images, channels), or to ds where there is one part.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     scale_channels_backward_kernel(Parts g, int64_t images, const T* x, const T* s, const T* dy, T* dx, T* ds,
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// All numbers in words.
+// All sizes and offsets are in words.
 template <class Word>
 void launch_copy(Context& ctx, const ColumnMap& map, int64_t rows, int64_t x_width, int64_t y_width, const void* x,
                  void* y) {
@@ -209,7 +209,7 @@ void scale_channels_forward(Context& ctx, const Tensor& x, const Tensor& s, Tens
 }
 
 void scale_channels_backward(Context& ctx, const Tensor& x, const Tensor& s, const Tensor& dy, Tensor& dx, Tensor& ds) {
-  constexpr int64_t kBlocksEach = 8;  // of a multiprocessor, in about one wave
+  constexpr int64_t kBlocksEach = 8;  // blocks for each multiprocessor, in about one wave
   const Shape& shape = x.shape();
   COSS_ASSERT(shape.rank == 4 && s.numel() == shape[0] * shape[3] && ds.numel() == s.numel());
   COSS_ASSERT(dy.shape() == shape && dx.shape() == shape);
@@ -244,7 +244,7 @@ void copy_columns(Context& ctx, const ColumnMap& p, const Tensor& x, Tensor& y) 
   const void* from = x.raw();
   void* to = y.mutable_raw();
   const int64_t size = int64_t(size_of(x.dtype()));
-  // The widest word that divides everything; columns that are no neighbors go one by one.
+  // The widest word that divides all sizes and offsets. Columns that are not neighbors are copied one by one.
   int64_t word = size;
   if (p.from_stride == 1 && p.to_stride == 1) {
     const uint64_t all = uint64_t(p.from | p.to | p.count | x_width | y_width) * uint64_t(size) |

@@ -1,5 +1,6 @@
 // Sums down the columns of a matrix, in two stages and always in the same order: blocks sum their rows in float and
-// leave one row of partial sums each, then the partial rows are summed in double. Under it, how blocks share a matrix.
+// leave one row of partial sums each, then the partial rows are summed in double. Before them: how blocks share a
+// matrix.
 #pragma once
 #include <algorithm>
 
@@ -8,8 +9,8 @@
 
 namespace coss::cuda {
 
-// How a grid covers a (rows, columns) matrix: a block has `across` vectors of each of `down` rows at a time, one a
-// thread, and `rows_per_block` rows in all; `side` blocks stand side by side, `count` one below the other.
+// How a grid covers a (rows, columns) matrix. A block has `across` vectors of each of `down` rows at a time, one per
+// thread, and `rows_per_block` rows in all. `side` blocks cover the columns, `count` blocks the rows.
 struct Tiles {
   int64_t rows = 0, columns = 0, rows_per_block = 0;
   int across = 0, down = 0;
@@ -17,7 +18,7 @@ struct Tiles {
   unsigned blocks() const { return side * count; }
 };
 
-// How many of a row's vectors one block takes: `best` where that divides them, else up to `most` without a rest if
+// How many vectors of a row one block takes: `best` where that divides their number, else up to `most`, a divisor if
 // possible.
 inline int tile_width(int64_t vectors, int best, int most) {
   if (vectors % best == 0) return best;
@@ -28,7 +29,7 @@ inline int tile_width(int64_t vectors, int best, int most) {
   return int((vectors + parts - 1) / parts);
 }
 
-// Vectors of n elements; rows_per_block and count are still open.
+// Tiles of vectors with n elements; share_rows sets rows_per_block and count.
 inline Tiles make_tiles(int64_t rows, int64_t columns, int n, int threads, int best, int most) {
   const int64_t vectors = columns / n;
   Tiles tiles;
@@ -40,7 +41,7 @@ inline Tiles make_tiles(int64_t rows, int64_t columns, int n, int threads, int b
   return tiles;
 }
 
-// About `blocks` blocks, fewer where there are fewer than `unroll` rows per thread; as even as possible.
+// Shares the rows evenly among about `blocks` blocks, or fewer where a thread would get fewer than `unroll` rows.
 inline void share_rows(Tiles& tiles, int64_t blocks, int unroll) {
   const int64_t pass = int64_t(tiles.down) * unroll, passes = (tiles.rows + pass - 1) / pass;
   const int64_t most = std::max<int64_t>(1, std::min(passes, blocks / int64_t(tiles.side)));
@@ -49,14 +50,15 @@ inline void share_rows(Tiles& tiles, int64_t blocks, int unroll) {
   tiles.count = unsigned((passes + each - 1) / each);
 }
 
-// Where a thread works: the first element of its vector in a row, and its rows: first, first + down … below end.
+// Where a thread works: `column` is the first element of its vector in a row; its rows are first, first + down … below
+// end.
 struct Place {
   int64_t first = 0, end = 0;
   int64_t column = 0;
   bool works = false;
 };
 
-// Block b of a tile counts from the top, or from the bottom.
+// Block b of a tile; b counts from the top, or from the bottom.
 template <int N>
 __device__ inline Place place_of(const Tiles& tiles, unsigned tile, unsigned b) {
   const int t = int(threadIdx.x);
@@ -74,8 +76,8 @@ struct Count {
   static constexpr int value = kCount;
 };
 
-// body(Count<n>, i): n vectors, the first at element i, each `down` rows below the one before. A body that loads all of
-// them before it uses one keeps that many loads in flight.
+// Calls body(Count<n>, i) for n vectors, the first at element i, each `down` rows below the one before. A body that
+// loads all of them before it uses one has that many loads in flight.
 template <int kUnroll, class Body>
 __device__ inline void for_rows(const Tiles& tiles, const Place& place, const Body& body) {
   const int64_t down = tiles.down;
@@ -89,28 +91,29 @@ __device__ inline void for_rows(const Tiles& tiles, const Place& place, const Bo
 
 constexpr int kSumThreads = 512;
 constexpr int kSumBlocks = 2;                    // resident on a multiprocessor, at 64 registers a thread
-constexpr int64_t kSumBytes = 128 << 10;         // that a block reads at least, where there is that much
+constexpr int64_t kSumBytes = 128 << 10;         // a block reads at least this much, if there is so much
 constexpr int kSumWidth = 16, kSumScalars = 32;  // vectors or single elements side by side, at most
 
-// Rows that a thread has in flight: 64 bytes, or eight where vectors are single elements.
+// Rows that a thread loads at a time: 64 bytes, or eight rows where vectors are single elements.
 template <class T, int N, int kInputs>
 constexpr int kRowsInFlight = 64 / std::max(8, std::min(64, int(sizeof(T)) * N * kInputs));
 
-// The first stage's grid for `bytes` of input. Vectors of 16-bit types in eights are 128 bytes of a row, a whole cache
-// line; narrow tiles keep the partial sums few. Depends on nothing but the shape and the device.
+// The first stage's grid for `bytes` of input. Eight vectors of a 16-bit type are 128 bytes of a row, a whole cache
+// line; narrow tiles give few partial sums. The grid depends on the shape and the device only.
 template <int N>
 Tiles sum_tiles(Context& ctx, int64_t rows, int64_t columns, int64_t bytes, int unroll) {
   Tiles tiles =
       make_tiles(rows, columns, N, kSumThreads, N == 1 ? kSumScalars : kSumWidth / 2, N == 1 ? kSumScalars : kSumWidth);
   const int64_t processors = multiprocessors(ctx), resident = processors * kSumBlocks;
-  // Small: one block each, so that there are few partial sums. Large: up to four waves, which even out slow processors.
+  // Small inputs get one block per multiprocessor, for few partial sums. Large ones get up to four waves, which
+  // even out slow multiprocessors.
   const int64_t waves = std::min<int64_t>(4, std::max<int64_t>(1, bytes / (resident * kSumBytes)));
   share_rows(tiles, bytes <= processors * kSumBytes ? processors : waves * resident, unroll);
   return tiles;
 }
 
-// sums[term * N + i] of each thread, added over the block's rows and written to row `b` of `partials`, (count, kTerms,
-// columns). All threads call it.
+// Adds sums[term * N + i] of all threads over the block's rows, and writes them to row `b` of `partials`, (count,
+// kTerms, columns). All threads call it.
 template <int kTerms, int N>
 __device__ inline void write_partials(const Tiles& tiles, unsigned tile, unsigned b, const float (&sums)[kTerms * N],
                                       float* partials) {
@@ -118,8 +121,8 @@ __device__ inline void write_partials(const Tiles& tiles, unsigned tile, unsigne
   static_assert(kTerms * N * kWidth <= kSumThreads);
   COSS_SHARED(float, shared, kTerms* N*(kSumThreads + kWidth));
   const int t = int(threadIdx.x), across = tiles.across;
-  // Elements of one term and place lie side by side over the threads; the row length keeps what follows free of bank
-  // conflicts.
+  // Element i of one term is stored side by side for all threads; the row length avoids bank conflicts in the next
+  // loop.
   const int stride = kSumThreads + across;
   if (t < across * tiles.down) {
     COSS_UNROLL
@@ -127,7 +130,7 @@ __device__ inline void write_partials(const Tiles& tiles, unsigned tile, unsigne
   }
   __syncthreads();
 
-  // `parts` threads for each of the block's sums, then one.
+  // `parts` threads add each of the block's sums, then one thread adds their results.
   const int outputs = kTerms * N * across, parts = kSumThreads / outputs;
   const int output = t % outputs, part = t / outputs;
   float total = 0;
@@ -147,13 +150,13 @@ __device__ inline void write_partials(const Tiles& tiles, unsigned tile, unsigne
 
 // --- second stage ----------------------------------------------------------------------------------------------------
 
-// body(column, sums) once for each of the n <= kThreads columns from `first`, with the sums over `count` rows of
+// Calls body(column, sums) once for each of the n <= kThreads columns from `first`, with the sums over `count` rows of
 // partials. All threads call it; the order of the additions depends on n and count only.
 template <int kTerms, int kThreads, class Body>
 __device__ inline void finish_columns(const float* partials, int count, int64_t columns, int64_t first, int n,
                                       const Body& body) {
   COSS_SHARED(double, shared, kTerms* kThreads);
-  constexpr int kBatch = 8;  // rows in flight
+  constexpr int kBatch = 8;  // rows that a thread loads at a time
   const int t = int(threadIdx.x), slices = kThreads / n, slice = t / n;
   const int64_t column = first + t % n;
   double sums[kTerms] = {};
@@ -188,7 +191,7 @@ __device__ inline void finish_columns(const float* partials, int count, int64_t 
   }
 }
 
-// The second stage as a kernel of its own: 16 columns a block, so that many blocks share the reading.
+// For kernels that do the second stage alone: 16 columns per block, so that many blocks share the reading.
 constexpr int kFinishThreads = 512, kFinishColumns = 16;
 
 }  // namespace coss::cuda

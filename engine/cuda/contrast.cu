@@ -1,8 +1,8 @@
-// Contrast with a queue. A block has kTile rows and a part of the queue, of which it computes the products tile by tile
-// in shared memory, and keeps no more of them: once for the sums of both softmaxes (running maxima), and, when those
-// are joined, again for the weights of the gradient, p_student - p_teacher, which a last product takes to the queue's
-// rows. So 5 N K width multiplications are done in f32, and the queue is read twice per kTile rows, mostly from the L2
-// cache. Parts are joined in their order.
+// Contrast with a queue. A block has kTile rows and a part of the queue. It computes their products tile by tile in
+// shared memory, and twice: first for the sums of both softmaxes (running maxima), then, when these are joined, for the
+// weights of the gradient, p_student - p_teacher, which a last product multiplies by the queue's rows. So 5 N K width
+// multiplications are done in f32, and the queue is read twice per kTile rows, mostly from the L2 cache. Parts are
+// joined in order.
 #include <algorithm>
 #include <utility>
 
@@ -13,32 +13,32 @@ namespace coss::cuda {
 namespace {
 
 constexpr int kTile = 64;  // rows, and keys, of a tile of products
-constexpr int kSide = 16;  // threads to a side of it
+constexpr int kSide = 16;  // threads along one edge of a tile
 constexpr int kEach = kTile / kSide;
 constexpr int kThreads = kSide * kSide;
-constexpr int kDepth = 16;  // columns of both that are in shared memory together
+constexpr int kDepth = 16;  // columns of rows and keys that are in shared memory at a time
 constexpr int kStep = kTile + 1;
-constexpr int64_t kPartialBytes = 64 << 20;  // of the gradient's partial sums
+constexpr int64_t kPartialBytes = 64 << 20;  // bytes of the gradient's partial sums, at most
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
-// Student or teacher: rows (N,width), own partners (N,width) or null, queue (K,width).
+// A side is the student or the teacher: rows (N,width), own partners (N,width) or null, queue (K,width).
 struct Side {
   const float *rows, *own, *queue;
   int64_t width;
   float inverse;  // 1 / temperature
 };
 
-// Of one row and a part of the queue; `chosen` is of the teacher: its weights times the student's products.
+// Sums of one row over a part of the queue. `chosen` is for the teacher only: its weights times the student's products.
 struct Sums {
   float greatest = kNothing, sum = 0, slope = 0, chosen = 0;
 };
-// Of one row and everything: what the gradient needs, and the weights of the own pair.
+// Sums of one row over the whole queue: what the gradient needs, and the weight of the own pair.
 struct Joined {
   float student_greatest, student_inverse_sum, teacher_greatest, teacher_inverse_sum, own;
 };
 
 struct Problem {
-  Side student, teacher;  // teacher.rows is null where there is none
+  Side student, teacher;  // teacher.rows is null without a teacher
   int64_t rows, keys, keys_per_part;
   bool divergence;
 };
@@ -54,7 +54,7 @@ __device__ inline void multiply(const Side& side, int64_t first_row, int64_t row
     for (int j = 0; j < kEach; ++j) x[i][j] = 0;
   }
   for (int64_t d = 0; d < side.width; d += kDepth) {
-    // Thread (ty, tx) brings column tx of rows ty + 16 i.
+    // Thread (ty, tx) loads column tx of rows ty + 16 i.
     COSS_UNROLL
     for (int i = 0; i < kEach; ++i) {
       const int place = ty + i * kSide;
@@ -82,7 +82,7 @@ __device__ inline void multiply(const Side& side, int64_t first_row, int64_t row
   }
 }
 
-// Over the 16 threads of a row.
+// The sum over the 16 threads of a row.
 __device__ inline float row_sum(float value) {
   COSS_UNROLL
   for (int step = kSide / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
@@ -94,7 +94,7 @@ __device__ inline float row_max(float value) {
   return value;
 }
 
-// The products of a row with a tile of keys, `count` of which exist, join its sums. `other` may be null.
+// Adds the products of a row with a tile of keys, `count` of which exist, to its sums. `other` may be null.
 __device__ inline void add_tile(const float (&x)[kEach], const float* other, int count, float inverse, Sums& sums) {
   const int tx = int(threadIdx.x) % kSide;
   float greatest = sums.greatest;
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kThreads) queue_sums(Problem p, Sums* student_
   }
 }
 
-// A warp's product of row r with its own partner.
+// The product of row r with its own partner, computed by a warp.
 __device__ inline float own_product(const Side& side, int64_t r) {
   float sum = 0;
   for (int64_t d = int64_t(threadIdx.x); d < side.width; d += kWarp)
@@ -158,7 +158,7 @@ __device__ inline float own_product(const Side& side, int64_t r) {
 struct Whole {
   double greatest, sum = 0, slope = 0, chosen = 0, own = 0;
 };
-// Parts in their order, then the own pair, whose product with the student is `own_chosen`.
+// Joins the parts in order, then the own pair, whose product with the student is `own_chosen`.
 __device__ inline Whole joined(const Side& side, const Sums* sums, int parts, int64_t rows, int64_t r, float own,
                                float own_chosen) {
   Whole all{side.own ? double(own) : double(kNothing)};
@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(kThreads) queue_mean(const float* values, floa
   if (threadIdx.x == 0) *loss = float(total / double(rows));
 }
 
-// partial (parts, N, width) = the weights of each part of the queue times its rows.
+// partial (parts, N, width) = for each part of the queue, its weights times its rows.
 __global__ void __launch_bounds__(kThreads) queue_gradient(Problem p, const Joined* joined_rows, float* partial) {
   COSS_SHARED(float, left, kDepth* kStep);
   COSS_SHARED(float, right, kDepth* kStep);
@@ -248,7 +248,7 @@ __global__ void __launch_bounds__(kThreads) queue_gradient(Problem p, const Join
       }
     }
     __syncthreads();
-    // Tiles of kTile columns of the result; of the queue's rows kDepth at a time are in `left`.
+    // The result has tiles of kTile columns; `left` holds kDepth rows of the queue at a time.
     for (int64_t column = 0; column < width; column += kTile) {
       float sums[kEach][kEach] = {};
       for (int k = 0; k < kTile; k += kDepth) {
@@ -297,7 +297,7 @@ __global__ void __launch_bounds__(kThreads)
   dstudent[i] = sum * p.student.inverse / float(p.rows);
 }
 
-// The last `size` rows; those before would be overwritten.
+// Writes only the last `size` rows; the earlier ones would be overwritten.
 __global__ void __launch_bounds__(kThreads) push_rows(const float* rows, const int64_t* cursor, float* queue,
                                                       int64_t first, int64_t count, int64_t width, int64_t size) {
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
@@ -327,7 +327,7 @@ void queue_contrast(Context& ctx, const QueueContrastParams& params, const Tenso
       side_of(student, own_student, student_queue, params.student_temperature), {}, rows, keys, 0, params.divergence};
   if (taught) p.teacher = side_of(teacher, own_teacher, teacher_queue, params.teacher_temperature);
 
-  // About two blocks to a multiprocessor, as far as the partial gradients have room.
+  // About two blocks per multiprocessor, as far as the partial gradients have room.
   const int64_t row_tiles = blocks_for(rows, kTile), key_tiles = blocks_for(keys, kTile);
   const int64_t room = std::max<int64_t>(1, kPartialBytes / (rows * width * int64_t(sizeof(float))));
   const int64_t wanted = std::min({key_tiles, room, std::max<int64_t>(1, 2 * multiprocessors(ctx) / row_tiles)});

@@ -1,5 +1,5 @@
-// CutMix: reads an element of one of the two images and writes it. Every thread draws the box again, once
-// for several rows of pixels: less than a launch of its own would cost.
+// CutMix: reads an element of one of the two images and writes it. Every thread draws the box again, once for several
+// rows of pixels, which costs less than a separate launch.
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"

@@ -2,10 +2,11 @@
 // and its gradients.
 //
 // Floors: forward and input gradient read one tensor and write another once, the weight gradient reads two. For bf16
-// these are 4 bytes per 9 multiply-adds (3 x 3), so whatever else is done per element counts: a thread owns 8 or 16
-// bytes of channels and a strip of 4 pixels, loads and converts each column of a row once for all windows of the strip,
-// and keeps its 3 x 3 weights (or their gradient) in registers while it walks down the image (walk.h). Windows of 3 and
-// 5 with strides 1 and 2 are compiled in; others, and tensors that cannot be read in vectors, go through plain kernels.
+// these are 4 bytes per 9 multiply-adds (3 x 3), so all other work per element matters. A thread has 8 or 16 bytes of
+// channels and a strip of 4 pixels. It loads and converts each column of a row once for all windows of the strip, and
+// keeps its 3 x 3 weights (or their gradient) in registers while it goes down the image row by row (walk.h). Windows of
+// 3 and 5 with strides 1 and 2 are compiled in; plain kernels serve other windows, and tensors that cannot be read in
+// vectors.
 #include "engine/cuda/columns.h"
 #include "engine/cuda/depthwise.h"
 #include "engine/cuda/walk.h"
@@ -14,16 +15,16 @@
 namespace coss::cuda {
 namespace {
 
-constexpr int kThreads = 128;  // of a block, at most
-constexpr int kBlocks = 3;     // of a multiprocessor at a time: 168 registers a thread
-constexpr int kStrip = 4;      // pixels of a thread side by side
+constexpr int kThreads = 128;  // threads of a block, at most
+constexpr int kBlocks = 3;     // resident blocks of a multiprocessor: 168 registers per thread
+constexpr int kStrip = 4;      // neighboring pixels of a thread
 constexpr int kRowLanes = 4;   // channels of a thread in depthwise_rows_kernel
 
 // How `out` is computed from `in`.
 struct Window {
   int in_h = 0, in_w = 0, out_h = 0, out_w = 0, channels = 0;
-  int height = 0, width = 0;                           // of the window
-  int stride = 1, pad_h = 0, pad_w = 0, dilation = 1;  // padding above and on the left; that behind follows from sizes
+  int height = 0, width = 0;                           // size of the window
+  int stride = 1, pad_h = 0, pad_w = 0, dilation = 1;  // padding above and on the left; the rest follows from the sizes
 
   __device__ int64_t in_size() const { return int64_t(in_h) * in_w * channels; }
   __device__ int64_t out_size() const { return int64_t(out_h) * out_w * channels; }
@@ -32,7 +33,7 @@ struct Window {
 Window window_of(const ConvParams& p, const Shape& x, const Shape& w, const Shape& y) {
   COSS_ASSERT(x.rank == 4 && y.rank == 4 && w.rank == 3 && x[0] == y[0] && x[3] == y[3] && w[2] == x[3]);
   COSS_ASSERT(y[1] == p.out_size(x[1], w[0]) && y[2] == p.out_size(x[2], w[1]));
-  // Positions within one image, and a window outside of it, are 32-bit numbers.
+  // Positions within one image, or a window outside of it, must fit 32-bit numbers.
   COSS_CHECK(x[1] * x[2] * x[3] < (int64_t(1) << 30) && y[1] * y[2] * y[3] < (int64_t(1) << 30),
              "[conv2d] one image of " + x.str() + " has more than 2^30 values");
   const int64_t above = p.pad_before(x[1], w[0]), left = p.pad_before(x[2], w[1]);
@@ -40,7 +41,8 @@ Window window_of(const ConvParams& p, const Shape& x, const Shape& w, const Shap
           int(w[1]), int(p.stride), int(above), int(left), int(p.dilation)};
 }
 
-// body.operator()<kWindow, kStride>() where there are kernels for this window; false where there are none.
+// Calls body.operator()<kWindow, kStride>() where there are kernels for this window; returns false where there are
+// none.
 template <class Body>
 bool dispatch_window(const Window& g, Body&& body) {
   if (g.dilation != 1 || g.height != g.width) return false;
@@ -62,11 +64,11 @@ void dispatch_lanes(bool vectors, Body&& body) {
 
 int64_t strips_of(int64_t width) { return (width + kStrip - 1) / kStrip; }
 
-// Weights of all rows of a window are kept where registers suffice.
+// Whether the weights of all rows of a window are kept: where registers suffice.
 template <int kWindow>
 constexpr bool kKeepsWeights = kWindow <= 3;
 
-// Weights of row r; `last` is the number of the last weight where the filter is turned round, else -1.
+// Loads the weights of row r. Where the filter is reversed, `last` is the index of the last weight, else -1.
 template <int kWindow, int N, class T>
 __device__ inline void load_weights(const T* w, int channels, int last, int r, float (&out)[kWindow][N]) {
   COSS_UNROLL
@@ -78,8 +80,8 @@ __device__ inline void load_weights(const T* w, int channels, int last, int r, f
 
 // --- forward, and input gradient with stride 1 ----------------------------------------------------------------------
 
-// y = act(sum + bias + residual). Which activation is known when it runs only: a branch that all threads take costs
-// less than so many kernels.
+// y = act(sum + bias + residual). The activation is known at run time only: a branch that all threads take costs less
+// than many more kernels.
 template <class T>
 struct Epilogue {
   const float* bias = nullptr;
@@ -92,7 +94,7 @@ __device__ inline void activate(float (&value)[N]) {
   for (float& item : value) item = activated<kAct>(item);
 }
 
-// y = sum, a training step's case: no registers for anything else.
+// y = sum, the case of a training step: no registers for anything else.
 struct Plain {};
 template <int N, class T>
 __device__ inline void finish(const Plain&, int, int64_t at, const float (&sum)[N], T* y) {
@@ -117,9 +119,9 @@ __device__ inline void finish(const Epilogue<T>& epilogue, int channel, int64_t 
   store<N>(y + at, sum);
 }
 
-// 3 x 3 with stride 1, the bulk of every network: each row of x is loaded, and converted, once for the three rows of
-// outputs that it meets. Their sums rotate through three slots, so the loop over rows is written out three times; the
-// loads of the next row are under way meanwhile. Weights and three rows of sums leave registers for 4 channels only.
+// 3 x 3 with stride 1, the most frequent case in every network. Each row of x is loaded and converted once, for the
+// three rows of outputs that use it. Their sums rotate through three slots, so the loop over rows is unrolled three
+// times; meanwhile the next row is being loaded. Weights and three rows of sums leave registers for 4 channels only.
 template <class T, class E>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     depthwise_rows_kernel(Window g, Walk walk, bool turned, E epilogue, const T* __restrict__ x,
@@ -134,9 +136,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     load_weights(w + channel, g.channels, turned ? kWindow * kWindow - 1 : -1, r, weight[r]);
 
   const int q0 = spot.column * kStrip, w0 = q0 - g.pad_w;
-  const int begin = spot.begin - g.pad_h, end = spot.end - g.pad_h + kWindow - 1;  // rows of x that meet the outputs
+  const int begin = spot.begin - g.pad_h, end = spot.end - g.pad_h + kWindow - 1;  // rows of x that the outputs use
   const T* image = x + spot.image * g.in_size() + channel;
-  int from = (begin * g.in_w + w0) * g.channels;  // what `next` holds, in the image
+  int from = (begin * g.in_w + w0) * g.channels;  // the position in the image of what `next` holds
   int64_t to = spot.image * g.out_size() + (spot.begin * g.out_w + q0) * g.channels + channel;
   const int pixels = g.out_w - q0;
   Raw<T, N> next[kColumns];
@@ -216,7 +218,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         unpack(raw[c], column);
         COSS_UNROLL
         for (int s = 0; s < kWindow; ++s) {
-          // Column c is what weight s of window k meets.
+          // Weight s of window k uses column c.
           const int k = (c - s) / kStride;
           if (c < s || (c - s) % kStride != 0 || k >= kStrip) continue;
           COSS_UNROLL
@@ -261,7 +263,7 @@ template <class T, int kWindow, int kStride>
 void launch_forward(Context& ctx, const Window& g, int64_t images, bool turned, const Epilogue<T>& epilogue, const T* x,
                     const T* w, T* y) {
   if constexpr (kWindow == 3 && kStride == 1) {
-    // Two rows are loaded for nothing per item, so items are as high as leaves two waves of blocks.
+    // Each item loads two rows beyond its own, so items are as high as possible with two waves of blocks.
     const Walk walk =
         walk_over(ctx, images, g.out_h, strips_of(g.out_w), g.channels / kRowLanes, 2 * kBlocks * kThreads, 32);
     const Grid grid{turned ? "depthwise_dgrad" : "depthwise_forward", walk.blocks(kThreads), walk.threads(kThreads)};
@@ -278,9 +280,8 @@ void launch_forward(Context& ctx, const Window& g, int64_t images, bool turned, 
 
 // --- input gradient with stride 2 -----------------------------------------------------------------------------------
 
-// A thread owns 2 rows and kStrip columns of dx that begin where (position + pad) is even, so that which weights meet
-// which rows and columns of dy is known to the compiler: of an even row the even weight rows, of an odd row the odd
-// ones.
+// A thread has 2 rows and kStrip columns of dx that begin where (position + pad) is even. So the compiler knows which
+// weights belong to which rows and columns of dy: an even row uses the even weight rows, an odd row the odd ones.
 template <class T, int kWindow>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     depthwise_dgrad2_kernel(Window g, Walk walk, const T* __restrict__ dy, const T* __restrict__ w, T* dx) {
@@ -308,7 +309,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       for (int r = i; r < kWindow; r += 2) {
         const int p = p0 - r / 2;
         const bool row_inside = p >= 0 && p < g.out_h;
-        if (!kKeep && !row_inside) continue;  // else the loads of all rows go out at once
+        if (!kKeep && !row_inside) continue;  // else the loads of all rows are issued at once
         const int row = (p * g.out_w + q0) * g.channels;
         Raw<T, N> raw[kColumns];
         COSS_UNROLL
@@ -321,7 +322,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
           unpack(raw[c], column);
           COSS_UNROLL
           for (int s = 0; s < kWindow; ++s) {
-            const int j = 2 * (c - kBefore) + s;  // the column of dx that weight s takes this one to
+            const int j = 2 * (c - kBefore) + s;  // the column of dx to which weight s adds this column
             if (j < 0 || j >= kStrip) continue;
             COSS_UNROLL
             for (int n = 0; n < N; ++n) sum[j][n] += column[n] * weight[kKeep ? r : 0][s][n];
@@ -366,15 +367,15 @@ __global__ void __launch_bounds__(kThreads)
 
 // --- weight gradient ------------------------------------------------------------------------------------------------
 
-// 25 taps leave registers for 4 channels and two blocks only.
+// With 25 taps the registers suffice for 4 channels and two blocks only.
 template <class T, int kWindow>
 constexpr int kGradientLanes = kWindow <= 3 ? kLanes<T> : 4;
 template <int kWindow>
 constexpr int kGradientBlocks = kWindow <= 3 ? kBlocks : 2;
 
-// The blocks that share the items of a tile of channels each leave their sums, one row of (taps, channels) per part.
+// Several blocks share the items of a tile of channels. Each of these parts writes one row of sums, (taps, channels).
 struct Parts {
-  unsigned count = 0, items = 0;  // parts, items of one
+  unsigned count = 0, items = 0;  // number of parts; items of a part
 };
 
 Parts parts_of(Context& ctx, const Walk& walk, int blocks) {
@@ -384,7 +385,8 @@ Parts parts_of(Context& ctx, const Walk& walk, int blocks) {
   return {unsigned((steps + steps_each - 1) / steps_each), unsigned(steps_each * step)};
 }
 
-// visit(spot) for each item of the calling thread; spot.vector may lie outside when there is none.
+// Calls visit() for each item of the calling thread, with `spot` at the item. spot.vector may lie outside when there is
+// none.
 template <class Visit>
 __device__ inline void for_items(const Walk& walk, const Parts& parts, Spot& spot, const Visit& visit) {
   const unsigned tiles = unsigned(walk.tiles);
@@ -557,11 +559,11 @@ void depthwise_wgrad(Context& ctx, const ConvParams& p, const Tensor& x, const T
   if (elements == 0) return;
   float* gradient = dw.mutable_data<float>();
   const float* partial = nullptr;
-  unsigned count = 0;  // no parts: an empty batch
+  unsigned count = 0;  // 0 for an empty batch
   if (dy.numel() > 0) {
     dispatch("conv2d", x.dtype(), [&]<class T>() {
       const T *in = x.data<T>(), *out = dy.data<T>();
-      // Cuts the walk into parts for so many blocks at a time and calls run(parts, partial sums).
+      // Cuts the items into parts for `blocks` blocks at a time, and calls run(parts, partial sums).
       auto launch_parts = [&](const Walk& walk, int blocks, const auto& run) {
         const Parts parts = parts_of(ctx, walk, blocks);
         auto* sums = static_cast<float*>(ctx.workspace(size_t(parts.count) * size_t(elements) * sizeof(float)));

@@ -1,4 +1,4 @@
-// Depthwise convolutions in own kernels: a library's cost several times what their bytes do.
+// Depthwise convolutions in own kernels: a library's kernels take several times as long as the bytes need.
 #pragma once
 #include "engine/context.h"
 #include "engine/kernel_params.h"

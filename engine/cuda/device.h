@@ -11,14 +11,14 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// Before a loop of a fixed length over registers.
+// Put before a loop of a fixed length over registers: unrolls it.
 #define COSS_UNROLL _Pragma("unroll")
-// Before a longer one: four rounds at a time.
+// Put before a longer loop: unrolls four rounds.
 #define COSS_UNROLL_4 _Pragma("unroll 4")
 // Shared memory of a block, `count` elements of T (a type without constructors: float, int, uint16_t …). Elements are
 // read and written one at a time by name[i], so that the host-run build sees every access: no pointers into it.
 #define COSS_SHARED(T, name, count) __shared__ T name[count]
-// The dynamic shared memory of the launch, as elements of T. One per kernel.
+// The dynamic shared memory of the launch, as elements of T. At most one per kernel.
 #define COSS_DYNAMIC_SHARED(T, name)                                 \
   extern __shared__ __align__(16) unsigned char coss_shared_bytes[]; \
   T* const name = reinterpret_cast<T*>(coss_shared_bytes)
@@ -28,7 +28,7 @@ namespace coss::cuda {
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
-// Elements that a thread loads at once in streaming kernels: 16 bytes of a 16-bit type, twice 16 of f32.
+// Elements that a thread loads at once in kernels that pass over memory: 16 bytes of a 16-bit type, twice 16 of f32.
 constexpr int kVector = 8;
 
 // --- scalars -------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ __device__ T from_float(float x) {
 
 __extension__ typedef unsigned __int128 uint128_t;
 
-// Whether 16-byte accesses at p are allowed; null is.
+// Whether 16-byte accesses at p are allowed; true for null.
 inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 // 16 bytes, or fewer where N elements are fewer.
@@ -85,7 +85,7 @@ __device__ inline void load(const T* p, float (&out)[N]) {
     for (int i = 0; i < kPart; ++i) out[part + i] = to_float(pack.item[i]);
   }
 }
-// 16-bit types go out as one integer: in long unrolled bodies the compiler takes structs apart into stores of 2 or 4
+// 16-bit types are stored as one integer: in long unrolled bodies the compiler splits structs into stores of 2 or 4
 // bytes, each of which touches every sector again.
 template <int N, class T>
 __device__ inline void store(T* p, const float (&in)[N]) {
@@ -111,7 +111,7 @@ __device__ inline void store(T* p, const float (&in)[N]) {
     }
   }
 }
-// The first n <= N elements only, of any alignment; load_part fills the rest with zeros.
+// Only the first n <= N elements, with any alignment; load_part fills the rest with zeros.
 template <int N, class T>
 __device__ inline void load_part(const T* p, int n, float (&out)[N]) {
   COSS_UNROLL
@@ -166,7 +166,7 @@ __device__ inline float block_max(float value) {
 }
 
 #ifndef COSS_CUDA_HOST
-// array[i] += value in shared memory; the old value.
+// array[i] += value in shared memory; returns the old value.
 template <class T>
 __device__ inline T shared_add(T* array, int i, T value) {
   return atomicAdd(array + i, value);
@@ -175,13 +175,13 @@ __device__ inline T shared_add(T* array, int i, T value) {
 
 // --- activations ---------------------------------------------------------------------------------------------------
 
-// exp overflows to infinity, which gives 0. An exact division takes as many instructions as all the rest.
+// exp may overflow to infinity, which gives 0. An exact division would double the number of instructions.
 __device__ inline float sigmoid(float z) { return __fdividef(1.0f, 1.0f + expf(-z)); }
 __device__ inline float hardsigmoid(float z) {
   const float shifted = z + 3.0f, positive = shifted < 0 ? 0.0f : shifted;  // keeps NaN
   return (positive > 6 ? 6.0f : positive) * (1.0f / 6);
 }
-// The normal distribution's function.
+// The cumulative normal distribution.
 __device__ inline float normal_below(float z) { return 0.5f + 0.5f * erff(z * 0.70710678f); }
 
 constexpr float kQuickGelu = 1.702f;
@@ -201,7 +201,7 @@ __device__ inline float activated(float z) {
   if constexpr (kAct == Activation::relu6) y = y > 6 ? 6.0f : y;
   return y;
 }
-// From the value before the activation, one that clips. NaN passes it, as in PyTorch.
+// Whether the gradient passes, from the value before an activation that clips. It passes for NaN, as in PyTorch.
 template <Activation kAct>
 __device__ inline bool passes_gradient(float z) {
   static_assert(kClips<kAct>);

@@ -1,5 +1,5 @@
-// Kernels that treat every element alike. All are bound by memory: the floor is the bytes of their inputs and outputs,
-// once each; flat.h shapes the launches.
+// Kernels that treat every element alike. All are bound by memory: at least the bytes of inputs and outputs are moved
+// once each. flat.h has the shape of the launches.
 #include <cmath>
 #include <cstring>
 
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kThreads) convert_kernel(int64_t count, const 
   if (i < count) y[i] = converted<Y>(x[i]);
 }
 
-// Word: the unsigned integer of the element's size, with the element's bits.
+// Word: the unsigned integer of the element's size; `word` has the element's bits.
 template <class Word>
 __global__ void __launch_bounds__(kThreads) fill_kernel(int64_t count, Word value, bool aligned, Word* y) {
   constexpr int kItems = 16 / int(sizeof(Word));
@@ -214,7 +214,8 @@ struct Dropout {
   }
 };
 
-// The same where `group` elements in a row share a draw: one division and, but at a boundary, one draw a vector.
+// The same where `group` consecutive elements share a draw: one division and, except at a boundary, one draw per
+// vector.
 template <class T>
 struct GroupDropout {
   static constexpr int kItems = kFlatItems<T>;
@@ -235,7 +236,7 @@ struct GroupDropout {
   }
   __device__ float kept(int64_t draw, int64_t at_step) const {
     const PhiloxWords words = dropout_words(seed, layer, at_step, draw / 4);
-    const int64_t place = draw % 4;  // no array that is read by a variable stays in registers
+    const int64_t place = draw % 4;  // an array that is indexed by a variable would not stay in registers
     const uint32_t low = place % 2 ? words.word[1] : words.word[0], high = place % 2 ? words.word[3] : words.word[2];
     return philox_uniform(place / 2 ? high : low) < rate ? 0.0f : factor;
   }

@@ -1,5 +1,6 @@
-// One pass over flat arrays: a block takes a tile, its threads load all their vectors before they store the first, so
-// that enough bytes are on their way to keep the memory busy (about 35 KB a multiprocessor on an H200).
+// One pass over flat arrays, that is, over tensors as plain sequences of elements. A block takes a tile; its threads
+// load all their vectors before they store the first, so that enough bytes are in flight to keep the memory busy (about
+// 35 KB per multiprocessor on an H200).
 //
 // An Op is a small struct that the kernel gets by value:
 //   kItems                        elements of a vector: kFlatItems of the types that it loads and stores
@@ -7,7 +8,7 @@
 //   aligned()                     whether its pointers allow loads of whole vectors, which begin at multiples of kItems
 //   read<kWhole>(i, n, items)     loads elements i .. i + n - 1; n == kItems where kWhole
 //   write<kWhole>(i, n, items)    computes and stores them
-// Elements are touched by one thread only, so an output may be one of the inputs.
+// Each element is used by one thread only, so an output may be one of the inputs.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -44,8 +45,8 @@ __device__ inline void put(T* p, int n, const float (&in)[N]) {
     store_part<N>(p, n, in);
 }
 
-// Elements begin .. end - 1 by the threads of this block. Tiles lie at multiples of kItems; those that reach over the
-// range, and all where the pointers are not aligned, go vector by vector.
+// Elements begin .. end - 1, by the threads of this block. Tiles begin at multiples of kItems. Tiles that reach outside
+// the range, and all tiles of pointers that are not aligned, are done vector by vector.
 template <class Op>
 __device__ inline void flat_range(const Op& op, int64_t begin, int64_t end, bool aligned) {
   constexpr int kItems = Op::kItems, kStride = kFlatThreads * kItems;

@@ -1,21 +1,22 @@
-// Augmentation: the output images of a batch from decoded pixels. What happens to a pixel is image_math.h, so that the
-// CPU makes the same image.
+// Augmentation: makes the output images of a batch from decoded pixels. math/image.h says what happens to a pixel, so
+// the CPU makes the same image.
 //
-// The parameters lie on the device, so every launch is shaped by the number and the size of the outputs alone.
-// resize_images, a block per tile of 32 x 32 output pixels, reads the source and writes a word per pixel into the
-// workspace; it also does the color operations before contrast and adds up their grays. recolor_images does contrast
-// and what follows it, in place, for images that will be blurred. finish_images, a block per band of rows, does the
-// same for the others or blurs, then solarizes, flips, normalizes and writes the output.
+// The parameters are on the device, so the shape of every launch depends on the number and size of the outputs only.
+// resize_images has a block per tile of 32 x 32 output pixels. It reads the source and writes a word per pixel into the
+// workspace; it also does the color operations before contrast and adds up the gray levels. recolor_images does
+// contrast and the operations after it, in place, for images that will be blurred. finish_images has a block per band
+// of rows. It blurs, or does these color operations for the other images, then solarizes, flips, normalizes and writes
+// the output.
 //
 // From 350 x 350 to 224 x 224 in 16 bits these move 0.37 + 0.2, 0.4 (blurred images only) and 0.2 + 0.3 MB per image.
-// The floor, source and output, is 0.67.
+// Source and output alone are 0.67.
 #include "engine/check.h"
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
 #include "engine/math/image.h"
 
-// Before a loop that is rare: unrolled, its registers would become those of the kernel.
+// Put before a loop that rarely runs: unrolled, it would raise the registers of the whole kernel.
 #ifdef COSS_CUDA_HOST
 #define COSS_RARE
 #else
@@ -26,14 +27,14 @@ namespace coss::cuda {
 
 namespace {
 
-using Sum = unsigned long long;  // of grays, as atomicAdd has it
+using Sum = unsigned long long;  // a sum of gray levels, in a type of atomicAdd
 
 // --- color --------------------------------------------------------------------------------------------------------
 
-// The color operations of an image. Those from `split` on need the mean gray of the image before them: contrast and
-// what follows it. split == 4: there are none.
+// The color operations of an image. Those from `split` on (contrast and what follows it) need the mean gray of the
+// image before them. split == 4: there are none.
 struct Colors {
-  uint32_t order;  // a byte each, the first lowest
+  uint32_t order;  // one byte per operation, the first in the lowest byte
   int begin, split;
   float brightness, contrast, saturation, hue;
   uint8_t gray;
@@ -57,7 +58,7 @@ __device__ inline Colors colors_of(const ImageParams& p) {
   return c;
 }
 
-// Operations [begin, end) of the order, on a thread's N pixels.
+// Applies operations [begin, end) of the order to a thread's N pixels.
 template <int N>
 __device__ inline void jitter(const Colors& c, int begin, int end, float mean, uint32_t (&words)[N]) {
   auto each = [&](auto operation) {
@@ -97,7 +98,7 @@ __device__ inline void after_split(const Colors& c, float mean, uint32_t (&words
 
 // --- resize --------------------------------------------------------------------------------------------------------
 
-constexpr int kTile = 32;  // rows and columns of a block's output: a warp's lanes are columns
+constexpr int kTile = 32;  // rows and columns of a block's output; the lanes of a warp are columns
 constexpr int kResizeThreads = 256, kResizeWarps = kResizeThreads / kWarp;
 constexpr int kOwnRows = kTile / kResizeWarps;  // output rows of a warp
 constexpr int kRowsAtOnce = 2;                  // source rows that share a loaded weight
@@ -111,7 +112,8 @@ __device__ inline uint32_t clamped_byte(int32_t sum) {
 }
 
 // Calls body(tap, weight) for the taps [begin, end) of one position, whose first tap is source pixel `first`. Slots 0
-// to 31 are the tile's rows, 32 to 63 its columns; what only the rare computed weights need stays in shared memory.
+// to 31 are the tile's rows, 32 to 63 its columns. Values that only the rare computed weights need stay in shared
+// memory.
 template <class Weights, class Doubles, class Body>
 __device__ inline void for_taps(int begin, int end, Weights& weights, Doubles& centers, Doubles& filter_sums, int slot,
                                 int32_t first, const ImageParams& p, Body body) {
@@ -150,7 +152,8 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
   const ImageParams& p = params[number];
   const int thread = int(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
 
-  // The taps of the tile's rows (the first warp) and columns (the second); what lies outside has none, and stays black.
+  // The first warp computes the taps of the tile's rows, the second those of its columns. Positions outside of the
+  // source have none and stay black.
   if (thread < 2 * kTile) {
     const bool columns = thread >= kTile;
     const int32_t in = columns ? p.source_w : p.source_h, out = columns ? p.resize_w : p.resize_h;
@@ -238,7 +241,7 @@ __global__ void __launch_bounds__(kResizeThreads, 4)
         total[i][2] += weight * int32_t(image::blue(word));
       });
     }
-    __syncthreads();  // the strip is written again
+    __syncthreads();  // the strip will be written again
   }
 
   const Colors colors = colors_of(p);
@@ -289,7 +292,7 @@ __global__ void __launch_bounds__(kRecolorThreads)
 
 // --- blur, solarize, flip, normalize -------------------------------------------------------------------------------
 
-// A multiple of 3 and of the warp: a thread that goes on by a block's width stays in its channel.
+// A multiple of 3 and of the warp: a thread that advances by a block's width stays in its channel.
 constexpr int kFinishThreads = 192;
 constexpr int kBlurTaps = kWarp;  // weights kept; the others are computed where they are used
 
@@ -320,7 +323,7 @@ template <class T, int kItems>
 __global__ void __launch_bounds__(kFinishThreads)
     finish_images(Normalization normalization, const ImageParams* params, const uint32_t* images, const Sum* sums,
                   int32_t h, int32_t w, int32_t band, T* y) {
-  // The band's pixels as they leave; behind them, where there is blur, three floats for each: the vertical pass.
+  // The output pixels of the band; after them, for blurred images, three floats per pixel for the vertical pass.
   COSS_DYNAMIC_SHARED(uint32_t, words);
   COSS_SHARED(float, levels, 3 * 256);
   COSS_SHARED(double, bells, kBlurTaps);
@@ -357,12 +360,12 @@ __global__ void __launch_bounds__(kFinishThreads)
         const double value = bells[t];
         return value;
       };
-      double sum = 0;  // in the order of the CPU
+      double sum = 0;  // added in the same order as on the CPU
       for (int32_t t = half; t > 0; --t) sum += bell_at(t);
       for (int32_t t = 0; t <= half; ++t) sum += bell_at(t);
       const double share = thread <= half ? bell_at(thread) / sum : 0;
       weights[thread] = float(share);
-      // Weights fall with the distance, so the last one that counts is known from how many do.
+      // Weights fall with the distance, so their number tells which is the last that counts.
       int32_t reach = 31 - __clz(int(__ballot_sync(kAllLanes, share > image::kLeastBlurWeight) | 1));
       if (reach == kBlurTaps - 1) {
         for (int32_t t = kBlurTaps; t <= half && image::bell(t, sigma) / sum > image::kLeastBlurWeight; ++t) reach = t;
@@ -377,7 +380,7 @@ __global__ void __launch_bounds__(kFinishThreads)
     const double sum = bell_sum[0];
     const int32_t reach = bell_reach[0];
     const float center = weights[0];
-    const int32_t lines = band * w;  // where the vertical pass begins
+    const int32_t lines = band * w;  // where the vertical pass is stored
     const bool rows_inside = first_row >= reach && first_row + rows + reach <= h;
     for_pixels(rows, w, [&](int32_t i, int32_t row, int32_t x) {
       auto at = [&](int32_t line) {
@@ -437,7 +440,7 @@ __global__ void __launch_bounds__(kFinishThreads)
       const float value = levels[first + int(word >> 8 * c & 255)];
       out[e] = from_float<T>(value);
     } else {
-      const uint32_t next = words[pixel + 1];  // four bytes from any channel on end in the next pixel
+      const uint32_t next = words[pixel + 1];  // four bytes from any channel end in the next pixel
       const uint32_t bytes = word >> 8 * c | next << (24 - 8 * c);
       const float values[4] = {levels[first + int(bytes & 255)], levels[second + int(bytes >> 8 & 255)],
                                levels[third + int(bytes >> 16 & 255)], levels[first + int(bytes >> 24)]};
@@ -473,7 +476,7 @@ void augment_images(Context& ctx, const Normalization& normalization, const Tens
   zero_bytes(ctx, sums, sum_bytes);
 
   const int64_t tiles = ((h + kTile - 1) / kTile) * int64_t((w + kTile - 1) / kTile);
-  COSS_ASSERT(count * (tiles + h) <= INT32_MAX);  // blocks of any launch below
+  COSS_ASSERT(count * (tiles + h) <= INT32_MAX);  // blocks of the launches below
   launch(ctx, {"resize_images", unsigned(count * tiles), kResizeThreads, 0}, resize_images, all, pixels.data<uint8_t>(),
          h, w, images, sums);
   const unsigned parts = blocks_for(size, kRecolorPixels);

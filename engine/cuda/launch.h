@@ -1,7 +1,6 @@
 // How the host code of this backend reaches the device: one launch function, and bytes copied or zeroed in stream
-// order. The same sources compile as plain C++ (COSS_CUDA_HOST): then host/device.h stands in for the language and
-// launch() runs the grid on the processor, a block's threads as fibers, which is how these kernels are tested without a
-// GPU.
+// order. The same sources compile as plain C++ (COSS_CUDA_HOST): then host/device.h replaces the language, and launch()
+// runs the grid on the processor, with a block's threads as fibers. So these kernels are tested without a GPU.
 #pragma once
 #include <type_traits>
 
@@ -29,7 +28,7 @@ inline unsigned blocks_for(int64_t n, int64_t per_block) {
   return unsigned(n <= per_block ? 1 : (n + per_block - 1) / per_block);
 }
 
-// Multiprocessors of the device: kernels whose blocks take more than one share of the work start a small multiple.
+// The number of multiprocessors of the device. Kernels whose blocks loop over the work start a small multiple of it.
 int multiprocessors(Context& ctx);
 // memset and memcpy between device addresses, in stream order.
 void zero_bytes(Context& ctx, void* y, size_t bytes);
@@ -48,7 +47,7 @@ void launch(Context&, const Grid& grid, void (*kernel)(P...), std::type_identity
 
 template <class... P>
 void launch(Context& ctx, const Grid& grid, void (*kernel)(P...), std::type_identity_t<P>... arguments) {
-  constexpr size_t kSharedByDefault = 32 << 10;  // 48 KB, of which a kernel's static arrays may take a third
+  constexpr size_t kSharedByDefault = 32 << 10;  // of 48 KB; the kernel's static arrays may take the rest
   if (grid.shared > kSharedByDefault)
     COSS_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(grid.shared)));
   cudaLaunchConfig_t config{};

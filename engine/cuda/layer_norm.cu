@@ -1,7 +1,7 @@
-// Layer norm. Up to kWidest columns a warp has a row in its registers, so that x is read once and y written once: the
-// floor in bytes. Backward reads x and dy once, writes dx, and leaves the sums for dgamma and dbeta as one row of
-// partial sums a block (columns.h), which a second kernel adds in double. Wider rows, and those at odd addresses, take
-// a block each and are read again from the cache.
+// Layer norm. Up to kWidest columns a warp has a row in its registers, so x is read once and y written once, which is
+// the least possible. Backward reads x and dy once, writes dx, and leaves the sums for dgamma and dbeta as one row of
+// partial sums per block (columns.h), which a second kernel adds in double. Wider rows, and rows that are not aligned,
+// get a block each and are read again from the cache.
 #include <algorithm>
 #include <initializer_list>
 
@@ -18,7 +18,7 @@ constexpr int kMostVectors = 4;  // of kVector elements in a lane
 constexpr int64_t kWidest = kMostVectors * kVector * kWarp;
 constexpr int kWideThreads = 256;
 
-// gamma and beta lie anywhere in a flat buffer of parameters.
+// gamma and beta are anywhere in a flat buffer of parameters, so they may not be aligned.
 struct Weights {
   const float* values;
   bool vectors;
@@ -36,7 +36,7 @@ Weights weights_of(const float* values) { return {values, aligned(values)}; }
 // A lane's vector v begins at column (v * 32 + lane) * kVector; V of them cover the row.
 __device__ inline int column_of(int v) { return (v * kWarp + int(threadIdx.x) % kWarp) * kVector; }
 
-// Into zeros, which stay where the row has ended.
+// Loads into an array of zeros, which stay after the end of the row.
 template <int V, class T>
 __device__ inline void load_row(const T* row, int columns, float (&out)[V][kVector]) {
   COSS_UNROLL
@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(kNormThreads)
   }
 }
 
-// Adds a lane's sums over the block's warps, one warp after the other, into a row of partials. A vector's elements lie
-// 32 apart in shared memory, free of bank conflicts.
+// Adds the sums of each lane over the block's warps, one warp after the other, into a row of partials. Elements of a
+// vector are 32 apart in shared memory, which avoids bank conflicts.
 template <int V>
 __device__ inline void write_lane_sums(const float (&sums)[V][kVector], int columns, float* partials) {
   COSS_SHARED(float, shared, V* kVector* kWarp);
@@ -113,7 +113,8 @@ __device__ inline void write_lane_sums(const float (&sums)[V][kVector], int colu
   __syncthreads();  // shared may be written again
 }
 
-// Row of a block in partials: dgamma's sums, then dbeta's. dx may be dy: a lane reads what it writes before it does.
+// A block's row of partials holds the sums for dgamma, then those for dbeta. dx may be dy: a lane reads its elements
+// before it writes them.
 template <class T, int V>
 __global__ void __launch_bounds__(kNormThreads, V <= 3 ? 4 : 3)
     layer_norm_backward_kernel(const T* x, int64_t rows, int columns, Weights gamma, const float* mean,

@@ -1,6 +1,6 @@
-// Losses between the logits of student and teacher: value and gradient in one call, a block to a row. Bytes: both
-// matrices once in and the gradient once out; a row is read again from the cache. Sums over the batch are in double and
-// in a fixed order.
+// Losses between the logits of student and teacher: value and gradient in one call, with a block per row. Both matrices
+// are read once from memory and the gradient is written once; a row is read again from the cache. Sums over the batch
+// are in double and in a fixed order.
 #include "engine/cuda/softmax_row.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
@@ -17,7 +17,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 size_t rounded_up(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-// What a row's gradient is made of.
+// The factors of a row's gradient.
 struct SoftFactors {
   float by_student, by_teacher;  // 1 / temperature
   float factor;                  // of the gradient: weight / rows, halved for the symmetric divergence
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Shares of DKD, on the device: temperature / number of rows with a label, or 0.
+// The factor of a row in DKD, computed on the device: temperature / number of rows with a label, or 0.
 __global__ void __launch_bounds__(kSumThreads)
     dkd_share(const int32_t* labels, double* share, int64_t rows, float temperature) {
   int own = 0;
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kSumThreads)
   if (threadIdx.x == 0) *share = counted > 0 ? double(temperature) / double(counted) : 0;
 }
 
-// values (2, rows): of the target class, of the others.
+// values (2, rows): losses of the target class, then of the other classes.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     dkd_rows(const T* student, const T* teacher, const int32_t* labels, const double* share, T* dstudent,
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kThreads)
   const int label = labels[row];
   if (label < 0 || label >= width) {
     for (int i = int(threadIdx.x); i < width; i += kThreads) gradient[i] = from_float<T>(0);
-    // A kernel cannot throw: a label that is no class makes the loss NaN, which the run reports.
+    // A kernel cannot throw, so a label that is no class makes the loss NaN, which the run reports.
     if (threadIdx.x == 0) values[row] = values[rows + row] = label < 0 ? 0 : double(kNaN);
     return;
   }

@@ -1,8 +1,8 @@
 // Losses: value and gradient in one call. Sums over the batch are in double and in a fixed order.
 //
-// cross_entropy moves the logits once in and the gradient once out; a row is read again from the cache. coss_loss reads
-// both matrices twice, the second time mostly from the L2 cache, and writes one. Its blocks are tiles of 256 columns
-// and at least 16 rows: a lane keeps its columns, a warp goes from row to row.
+// cross_entropy reads the logits once from memory and writes the gradient once; a row is read again from the cache.
+// coss_loss reads both matrices twice, the second time mostly from the L2 cache, and writes one. Its blocks are tiles
+// of 256 columns and at least 16 rows: a lane keeps its columns, a warp goes from row to row.
 #include <algorithm>
 #include <utility>
 
@@ -29,9 +29,9 @@ __global__ void __launch_bounds__(kSumThreads) cross_entropy_share(const int32_t
   if (threadIdx.x == 0) *share = counted > 0 ? 1 / double(counted) : 0;
 }
 
-// With g the greatest logit, l that of the label and `others` the sum of exp(x - g) without the label:
-// value = log((others + exp(l - g)) / exp(l - g)), and the gradient at the label is -others / (others + exp(l - g)). So
-// nothing cancels in rows that are nearly right, and float is enough.
+// g is the greatest logit, l that of the label, and `others` the sum of exp(x - g) without the label. Then value =
+// log((others + exp(l - g)) / exp(l - g)), and the gradient at the label is -others / (others + exp(l - g)). So nothing
+// cancels in rows that are nearly right, and float is exact enough.
 template <int kThreads, int N, class T>
 __global__ void __launch_bounds__(kThreads == kWarp ? kRowBlock : kThreads)
     cross_entropy_rows(const T* logits, const int32_t* labels, const double* share, T* dlogits, float* values,
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads == kWarp ? kRowBlock : kThreads)
       for (int k = 0; k < N; ++k) v[k] = 0;
       store_group(gradient, i, width, v, whole);
     });
-    // A kernel cannot throw: a label that is no class makes the loss NaN, which the run reports.
+    // A kernel cannot throw, so a label that is no class makes the loss NaN, which the run reports.
     if (first) values[row] = label < 0 ? 0 : kNaN;
     return;
   }
@@ -104,20 +104,20 @@ void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& labels, Ten
 namespace {
 
 constexpr int kTileThreads = 256, kTileWarps = kTileThreads / kWarp;
-constexpr int kTogether = 2;  // rows that a warp has under way
+constexpr int kTogether = 2;  // rows that a warp loads at a time
 
 // The cosines of the rows, or those of the columns.
 struct Cosines {
   int64_t count, parts;  // cosines; partial sums of each of their products
   float* products;       // (parts, 3, count): s*t, s*s, t*t
-  float* factors;        // (2, count): of teacher and student in the gradient
+  float* factors;        // (2, count): factors of teacher and student in the gradient
   double* totals;        // (blocks): sums of cosines
-  int blocks;            // of coss_factors
-  double weight;         // of a cosine in the loss
+  int blocks;            // blocks of coss_factors
+  double weight;         // weight of a cosine in the loss
 };
 
 // N columns of kTogether rows of both matrices; zeros outside of [0, last) x [0, width). All loads of the usual case
-// are in one branch, so that they are under way together.
+// are in one branch, so that they are in flight together.
 template <int N, class T>
 __device__ inline void load_rows(const T* student, const T* teacher, int64_t row, int64_t last, int64_t column,
                                  int64_t width, float (&s)[kTogether][N], float (&t)[kTogether][N]) {
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(kTileThreads, 3)
     coss_products(const T* __restrict__ student, const T* __restrict__ teacher, int rows_per_block, Cosines of_rows,
                   Cosines of_columns) {
   constexpr int kColumns = kWarp * N;
-  constexpr int kStep = kWarp + 4;  // four elements more: neither writing nor reading meets a bank twice
+  constexpr int kStep = kWarp + 4;  // four elements more, so that neither writing nor reading has bank conflicts
   COSS_SHARED(float, partial, kTileWarps * 3 * N * kStep);
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
   const int64_t rows = of_rows.count, width = of_columns.count;
@@ -193,7 +193,7 @@ __global__ void __launch_bounds__(kTileThreads, 3)
   }
 }
 
-// The `block`-th 32 of these cosines, a lane to each; the warps share the parts.
+// Computes the 32 cosines of this block, one per lane; the warps share the parts.
 __device__ inline void write_factors(const Cosines& of, int block) {
   COSS_SHARED(double, partial, kTileWarps * 3 * kWarp);
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;

@@ -1,8 +1,8 @@
 // Losses over feature maps: value and gradient in one call. Sums over the batch are in double and in a fixed order.
 //
-// mse_loss, l1_loss and vid_loss read both maps once and write the gradient: their floor. attention_transfer_loss reads
-// the student's map twice, a warp to each position. nst_loss is a handful of small matrix products for each image, in
-// tiles of shared memory, and never holds what has a place for each pair of channels and each position.
+// mse_loss, l1_loss and vid_loss read both maps once and write the gradient, which is the least possible.
+// attention_transfer_loss reads the student's map twice, with a warp per position. nst_loss is a few small matrix
+// products for each image, in tiles of shared memory; it never stores an element per pair of channels and position.
 #include <algorithm>
 
 #include "engine/cuda/columns.h"
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// The workspace, cut into arrays: counted first, then taken in the same order.
+// Cuts the workspace into arrays: a first pass counts their bytes, a second one takes them in the same order.
 class Cut {
  public:
   template <class T>
@@ -128,7 +128,7 @@ namespace {
 
 constexpr int kWarps = kThreads / kWarp;
 
-// map[r] = the mean of x^2 over row r; a warp each.
+// map[r] = the mean of x^2 over row r, by one warp per row.
 template <class T>
 __global__ void __launch_bounds__(kThreads) attention_map(const T* x, int64_t rows, int64_t channels, float* map) {
   const int64_t row = int64_t(blockIdx.x) * kWarps + threadIdx.x / kWarp;
@@ -143,8 +143,7 @@ __global__ void __launch_bounds__(kThreads) attention_map(const T* x, int64_t ro
   if (lane == 0) map[row] = own / float(channels);
 }
 
-// A block for each image: its loss, and, in the place of the student's map, what the map's gradient is times
-// 2 / channels.
+// A block per image computes its loss, and overwrites the student's map with the map's gradient times 2 / channels.
 __global__ void __launch_bounds__(kThreads)
     attention_factors(float* student, const float* teacher, int64_t positions, double slope, double* values) {
   float* s = student + int64_t(blockIdx.x) * positions;
@@ -216,12 +215,13 @@ void attention_transfer_loss(Context& ctx, const Tensor& student, const Tensor& 
 // --- NST -----------------------------------------------------------------------------------------------------------
 //
 // With X (positions, channels) of unit columns, |X^T X|^2 = |X X^T|^2, and the squared products of the columns of X
-// with those of Y add up to the inner product of X X^T with Y Y^T; the smaller matrices are taken, as on the processor.
+// with those of Y add up to the inner product of X X^T with Y Y^T. The way with the smaller matrices is taken, as on
+// the processor.
 namespace {
 
 constexpr int kTile = 16;         // products: a block of 16 x 16 threads makes 32 x 32 elements
 constexpr int kSide = 2 * kTile;  // of a tile
-constexpr int kColumns = kWarp;   // of unit_columns and their backward: 32 columns, eight rows at a time
+constexpr int kColumns = kWarp;   // columns per block of unit_columns and their backward, eight rows at a time
 constexpr int kRowsAtOnce = kThreads / kColumns;
 
 // Element (row, column) of image n: data[n * image + row * by_row + column * by_column].
@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(kTile* kTile)
   for (int begin = 0; begin < depth; begin += kTile) {
     COSS_UNROLL
     for (int half = 0; half < 2; ++half) {
-      // Neighboring threads take neighboring elements of either matrix, whichever way it lies.
+      // Neighboring threads take neighboring elements in memory, for either order of the matrix.
       const int along = a.by_column == 1 ? across : down, other = a.by_column == 1 ? down : across;
       const int row = other + half * kTile, k = begin + along;
       left[row * (kTile + 1) + along] =
@@ -278,7 +278,7 @@ __global__ void __launch_bounds__(kTile* kTile)
   }
 }
 
-// The sum of each column of 32, of what the threads of its eight rows have.
+// The sum over the eight threads of each of 32 columns.
 __device__ inline float column_sum(float own) {
   COSS_SHARED(float, partial, kRowsAtOnce* kColumns);
   const int t = int(threadIdx.x);
@@ -311,7 +311,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// From the gradient by unit columns to that by what they were made of.
+// Turns the gradient by the unit columns into the gradient by the original columns.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     nst_columns_backward(const float* unit, const float* gradient, const float* inverse, int positions, int channels,
@@ -394,7 +394,7 @@ void nst_loss(Context& ctx, const Tensor& student, const Tensor& teacher, Tensor
   } else {
     const int64_t of_y = int64_t(c_t) * c_t, of_both = int64_t(c_t) * c_s;
     const Matrix x_products{scratch.own, own, c_s, 1}, y_products{scratch.mixed, of_y, c_t, 1};
-    const Matrix products{scratch.mixed, of_both, c_s, 1};  // where those of y were
+    const Matrix products{scratch.mixed, of_both, c_s, 1};  // in the memory of the products of y
     product(y_transposed, y, y_products, c_t, c_t, positions, 1);
     squares(scratch.mixed, of_y, t * t, 0);
     product(y_transposed, x, products, c_t, c_s, positions, 1);
@@ -422,7 +422,7 @@ __device__ inline float variance_of(float spread, float eps) {
   return fmaxf(spread, 0.0f) + log1pf(expf(-fabsf(spread))) + eps;
 }
 
-// The gradient by the mean, and the squares of the differences, added up by channel as far as a block has them.
+// Writes the gradient by the mean, and a block's sums of the squared differences by channel.
 template <class T, int N>
 __global__ void __launch_bounds__(kSumThreads)
     vid_differences(Tiles tiles, const T* mean, const T* teacher, const float* spread, float eps, float share, T* dmean,
@@ -449,7 +449,7 @@ __global__ void __launch_bounds__(kSumThreads)
   write_partials<1, N>(tiles, tile, b, sums, partials);
 }
 
-// The gradient by the spread of 16 channels, and their part of the loss.
+// Computes the gradient by the spread of 16 channels, and their part of the loss.
 __global__ void __launch_bounds__(kFinishThreads)
     vid_channels(const float* partials, int count, int64_t channels, int64_t rows, const float* spread, float eps,
                  float* dspread, double* values) {

@@ -1,5 +1,5 @@
-// Small operations on the rows of a matrix that losses are made of. Bytes: each input once from memory and the output
-// once; a row is read again from the cache. A block to a row; transposition goes by squares of 32 through shared
+// Small operations on the rows of a matrix, for losses. Each input is read once from memory and the output written
+// once; a row is read again from the cache. A block has one row; transposition moves squares of 32 x 32 through shared
 // memory.
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
@@ -36,7 +36,7 @@ constexpr int kSquare = 32, kDown = kThreads / kSquare;  // a thread takes every
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     transpose_square(const T* x, T* y, int64_t rows, int64_t columns, int64_t squares_across) {
-  COSS_SHARED(float, square, kSquare*(kSquare + 1));  // one element more a row: columns meet no bank twice
+  COSS_SHARED(float, square, kSquare*(kSquare + 1));  // one more element per row: no bank conflicts in columns
   const int64_t top = blockIdx.x / squares_across * kSquare, left = blockIdx.x % squares_across * kSquare;
   const int across = int(threadIdx.x) % kSquare, down = int(threadIdx.x) / kSquare;
   for (int r = down; r < kSquare; r += kDown)

@@ -2,9 +2,9 @@
 //
 // Scores of all pairs come from bf16 matrix products, which run at the tensor cores' full rate; their error is bounded
 // per query, so that only the few keys that may be among the best k are kept (neighbors_candidates.h) and scored again
-// in f32. A query with more near-ties than there is space for is doubtful and searched again, with f32 scores for all
-// keys. Both ways use one order of summation, so the result is a function of queries and keys alone: neither the way
-// nor the blocks of keys change a bit of it.
+// in f32. A query with more near-ties than there is space for is called doubtful and searched again, with f32 scores
+// for all keys. Both ways add in the same order, so the result depends on queries and keys only, not on the way or on
+// the blocks of keys.
 //
 // Cost of all pairs of n rows, D wide: 2 n^2 D operations of the tensor cores (8.5 s for n = 1.28 M, D = 2048), 4 n^2
 // bytes of scores written and read within the L2, n times the candidates (1 to 2 k) times 4 D bytes read from memory.
@@ -18,7 +18,7 @@
 namespace coss::cuda {
 namespace {
 
-constexpr int kRowsPerBlock = kSearchThreads / kWarp;  // where a warp has a row
+constexpr int kRowsPerBlock = kSearchThreads / kWarp;  // in kernels with a warp per row
 constexpr int kMostNeighbors = 8192;
 
 // --- rounding ------------------------------------------------------------------------------------------------------
@@ -28,8 +28,8 @@ __device__ void raise(uint32_t* greatest, float value) {  // value >= 0 or NaN, 
   if (bits > *greatest) atomicMax(greatest, bits);
 }
 
-// Rows to bf16, `width` wide and filled with zeros, up to padded_rows; with their norms and what rounding lost, for
-// each row, or the greatest of all in bounds. A warp per row; 6 bytes per element.
+// Rounds rows to bf16, `width` wide and padded with zeros, up to padded_rows. Writes the norm and the rounding loss of
+// each row, or the greatest of all to bounds. A warp per row; 6 bytes per element.
 template <bool kAligned>
 __global__ void __launch_bounds__(kSearchThreads)
     round_rows(const float* x, int64_t rows, int64_t padded_rows, int depth, int width, bf16* y, float* norm,
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kSearchThreads)
   squares = warp_sum(squares);
   lost_squares = warp_sum(lost_squares);
   if (lane != 0 || row >= rows) return;
-  const float up = 1.0001f + float(depth) * 0x1p-24f;  // more than the sums can have lost
+  const float up = 1.0001f + float(depth) * 0x1p-24f;  // covers what the sums can have lost
   if (bounds) {
     raise(bounds, sqrtf(squares) * up);
     raise(bounds + 1, sqrtf(lost_squares) * up);
@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(kSearchThreads)
 }
 
 // --- scores in f32 -------------------------------------------------------------------------------------------------
-// The order of summation: lane l of a warp adds elements 4 l .. 4 l + 3 of every 128 in turn, then the lanes' sums meet
-// as in warp_sum.
+// The order of summation: lane l of a warp adds elements 4 l .. 4 l + 3 of every 128 in turn, then the lanes' sums are
+// added as in warp_sum.
 
 constexpr int kStep = 4 * kWarp;
 
@@ -80,7 +80,8 @@ __device__ void load_four(const float* p, int n, float (&out)[4]) {
     load_part(p, n, out);
 }
 
-// The rounded scores of a row's candidates are replaced. A block per row, a warp per candidate, 4 * depth bytes each.
+// Replaces the rounded scores of a row's candidates by exact ones. A block per row, a warp per candidate, 4 * depth
+// bytes each.
 template <bool kAligned>
 __global__ void __launch_bounds__(kSearchThreads)
     rescore(Search s, const float* queries, const float* keys, int64_t first_key) {
@@ -120,13 +121,13 @@ __global__ void __launch_bounds__(kSearchThreads)
 }
 
 constexpr int kPatch = 8;      // a warp scores 8 queries with 8 keys
-constexpr int kTileWarps = 4;  // a block 16 with 16
+constexpr int kTileWarps = 4;  // a block scores 16 with 16
 constexpr int kBlockPatch = 2 * kPatch;
 
-// One step of warp_sum for kCount values at once: each lane goes on with half of them, which takes half the shuffles.
+// One step of warp_sum for kCount values at once: each lane keeps half of them, which needs half the shuffles.
 template <int kCount, int kTotal>
 __device__ void fold_lanes(float (&sum)[kTotal], int lane) {
-  constexpr int kLanes = kCount / 4;  // 64 values: lanes 16 apart meet first
+  constexpr int kLanes = kCount / 4;  // for 64 values, lanes 16 apart exchange first
   constexpr int kHalf = kCount / 2;
   const bool upper = lane & kLanes;
   COSS_UNROLL
@@ -137,8 +138,8 @@ __device__ void fold_lanes(float (&sum)[kTotal], int lane) {
   if constexpr (kLanes > 1) fold_lanes<kHalf>(sum, lane);
 }
 
-// scores (rows, stride): of the listed queries with all keys of a tile. A lane holds its share of 64 sums and needs 16
-// loads of 16 bytes for 256 multiply-adds, which are about even at the rates of the L1 and of f32.
+// scores (rows, stride): scores of the listed queries with all keys of a tile. A lane holds its share of 64 sums and
+// needs 16 loads of 16 bytes for 256 multiply-adds, which balances the rates of the L1 cache and of f32.
 template <bool kAligned>
 __global__ void __launch_bounds__(kTileWarps* kWarp)
     score_tile(const float* queries, const int32_t* list, int rows, const float* keys, int width, int depth,
@@ -147,7 +148,7 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
   const int first_row = int(blockIdx.y) * kBlockPatch + warp / 2 * kPatch;
   const int first_key = int(blockIdx.x) * kBlockPatch + warp % 2 * kPatch;
   if (first_row >= rows || first_key >= width) return;
-  const float *query[kPatch], *key[kPatch];  // behind the last: the last again
+  const float *query[kPatch], *key[kPatch];  // beyond the last one: the last one again
   COSS_UNROLL
   for (int i = 0; i < kPatch; ++i) {
     query[i] = queries + int64_t(list[min(first_row + i, rows - 1)]) * depth;
@@ -181,9 +182,9 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
 
 // --- candidates ----------------------------------------------------------------------------------------------------
 
-constexpr int kLoads = 4;  // of 4 scores, by each thread at once
+constexpr int kLoads = 4;  // loads of 4 scores that a thread has in flight
 
-// Adds those of one tile's scores that may be among a row's best k. A block per row of the group; 4 bytes per score.
+// Adds the scores of one tile that may be among a row's best k. A block per row of the group; 4 bytes per score.
 // The row is list[first + i], or first + i without a list; stride is a multiple of 4; columns from width on are unused.
 template <bool kExact>
 __global__ void __launch_bounds__(kSearchThreads)
@@ -211,7 +212,7 @@ __global__ void __launch_bounds__(kSearchThreads)
   const int64_t self = s.first_query < 0 ? -1 : s.first_query + row;
   const float* from = scores + int64_t(blockIdx.x) * stride;
   uint64_t* items = s.items + row * s.capacity;
-  __syncthreads();  // all have read total
+  __syncthreads();  // all threads have read total
 
   for (int begin = 0; begin < width; begin += kSearchThreads * 4 * kLoads) {
     float v[kLoads][4];
@@ -256,7 +257,7 @@ __global__ void __launch_bounds__(kSearchThreads)
     s.count[row] = n;
 }
 
-// Leaves as few candidates as the bound allows, before they are scored again.
+// Reduces the candidates as far as the bound allows, before they are scored again.
 __global__ void __launch_bounds__(kSearchThreads) cut_rows(Search s) {
   COSS_DYNAMIC_SHARED(uint32_t, words);
   COSS_SHARED(int, total, 1);
@@ -270,8 +271,8 @@ __global__ void __launch_bounds__(kSearchThreads) cut_rows(Search s) {
 
 constexpr int kSortThreads = 512;
 
-// The best k of candidates and given ones, in order. A block per row; a bitonic sort of the next power of two of them
-// in shared memory.
+// Writes the best k of the candidates and of the given values, in order. A block per row sorts them in shared memory,
+// by a bitonic sort of the next power of two.
 __global__ void __launch_bounds__(kSortThreads)
     finish_rows(Search s, const int32_t* list, int64_t first, float* values, int32_t* indices) {
   COSS_DYNAMIC_SHARED(uint64_t, items);
@@ -312,7 +313,8 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-// found[0] doubtful rows, which follow it, in any order: what is done with one does not depend on the others.
+// Lists the doubtful rows: found[0] is their number, and they follow in any order, because each is searched
+// independently.
 __global__ void __launch_bounds__(kSearchThreads) list_doubtful(const int32_t* count, int rows, int32_t* found) {
   const int row = int(blockIdx.x) * kSearchThreads + int(threadIdx.x);
   if (row < rows && count[row] < 0) found[1 + atomicAdd(found, 1)] = row;
@@ -324,8 +326,8 @@ Tensor scratch(Shape shape, DType dtype) { return Tensor(shape, dtype, Device::c
 int64_t rounded_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 bool aligned(const void* p, int64_t depth) { return depth % 4 == 0 && cuda::aligned(p); }
 
-// The searches of at most scheme.pass_rows queries at a time. Its memory is of the pool, which keeps it for the next
-// call; the workspace is the matrix product's.
+// Searches at most scheme.pass_rows queries at a time. Its memory comes from the pool, which keeps it for the next
+// call; the workspace is used by the matrix product.
 class Finder {
  public:
   Finder(Context& ctx, const NeighborScheme& scheme, int64_t rows, int64_t k, const Tensor& keys, int64_t first_key)
@@ -353,7 +355,7 @@ class Finder {
     scores_ = scratch({group_, tile_}, DType::f32);
   }
 
-  // How many of the queries were doubtful.
+  // Searches, and returns how many of the queries were doubtful.
   int64_t run(int64_t first_query, int64_t rows, const float* queries, float* values, int32_t* indices) {
     Search search = begin(first_query, rows, queries, values, indices);
     for (int64_t key = 0; key < key_count_; key += tile_) rounded_tile(search, rows, key);
@@ -421,7 +423,7 @@ class Finder {
            indices);
   }
 
-  // Waits for the device, to learn how many there are.
+  // Searches the doubtful queries again. It waits for the device, to learn how many there are.
   int64_t search_again(const Search& search, int64_t rows, const float* queries, float* values, int32_t* indices) {
     int32_t* found = found_.mutable_data<int32_t>();
     zero_bytes(ctx_, found, sizeof(int32_t));
@@ -450,7 +452,7 @@ class Finder {
   Context& ctx_;
   const float* keys_;
   int64_t key_count_, first_key_;
-  int64_t depth_, width_;  // of a row, and of a rounded one
+  int64_t depth_, width_;  // columns of a row, and of a rounded row
   int64_t tile_, group_;
   int64_t k_, keep_, capacity_;
   Tensor items_, best_, count_, norms_, bounds_, found_;

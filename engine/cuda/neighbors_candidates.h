@@ -1,16 +1,17 @@
-// The candidates of one query while blocks of keys go by: scores that may still be among the best k, with their
-// indices, collected unsorted by one block of threads and cut back whenever the space could run out.
+// The candidates of one query during the search: scores that may still be among the best k, with their indices. One
+// block of threads collects them unsorted, and reduces them whenever the space could run out.
 #pragma once
 #include "engine/cuda/device.h"
 
 namespace coss::cuda {
 
 constexpr int kSearchThreads = 256;
-constexpr float kLowestScore = -3.402823466e+38f;  // what is below it, -inf and NaN, is never chosen
+constexpr float kLowestScore = -3.402823466e+38f;  // lower scores, -inf and NaN, are never chosen
 
 // --- one candidate -------------------------------------------------------------------------------------------------
 
-// Score and index in one integer: a greater one is a higher score, or the same score and a lower index. Zero is none.
+// Score and index in one integer: a greater one is a higher score, or the same score and a lower index. Zero means
+// none.
 __device__ inline uint32_t ordered(float score) {
   const uint32_t bits = __float_as_uint(score + 0.0f);  // -0 and 0 are equal scores
   return bits ^ (bits >> 31 ? ~0u : 0x80000000u);
@@ -32,10 +33,10 @@ struct Search {
   uint64_t* best;          // (rows) at least k candidates are not below it; 0: unknown
   const float* norm;       // (rows) |q|, rounded up
   const float* lost;       // (rows) |q - bf16(q)|, rounded up
-  const uint32_t* bounds;  // (2) the greatest norm and loss of all keys so far, as bits
+  const uint32_t* bounds;  // (2) the greatest norm and loss of all keys so far, as bits of floats
   const float* values;     // (rows, k) the best of earlier calls, exact
   const int32_t* indices;
-  int64_t first_query;  // index of row 0, negative: rows match themselves
+  int64_t first_query;  // index of row 0, negative: a row may match itself
   int k, capacity, keep, depth;
 };
 
@@ -76,7 +77,7 @@ __device__ inline uint64_t exact_cut(const Search& s, int64_t row, uint64_t best
 
 // --- what a block does together ------------------------------------------------------------------------------------
 
-// Places for `mine` items of each thread, counted in total[0]; the first of them. All lanes of a warp call it.
+// Reserves `mine` places for each thread, counted in total[0], and returns the first. All lanes of a warp call it.
 template <class Total>
 __device__ inline int reserve(Total& total, int mine) {
   const int lane = int(threadIdx.x) % kWarp;
@@ -121,9 +122,9 @@ __device__ inline uint32_t kth_greatest(Words& words, int n, int k, int slack) {
   return uint32_t(low);
 }
 
-// Cuts the n >= k candidates of a row back: exact ones to the best k, rounded ones to those that may be among them. A
-// row that keeps too many is given up as doubtful. words: space for n words; total: one int. The whole block calls it,
-// and nothing of the row is in flight.
+// Reduces the n >= k candidates of a row: exact ones to the best k, rounded ones to those that may be among them. A row
+// that keeps too many becomes doubtful. words: space for n words; total: one int. The whole block calls it, after all
+// writes to the row have finished.
 template <bool kExact, class Words, class Total>
 __device__ inline void cut_back(const Search& s, int64_t row, int n, Words& words, Total& total) {
   uint64_t* items = s.items + row * s.capacity;

@@ -1,4 +1,5 @@
-// How topk_inner cuts its work. The kernel itself takes the defaults; tests take small numbers, to cross every border.
+// How topk_inner divides its work. The kernel uses the defaults; tests use small numbers, so that every border is
+// crossed.
 #pragma once
 #include "engine/context.h"
 #include "engine/tensor.h"

@@ -3,9 +3,9 @@
 //
 // Bytes, for a tensor of n: forward reads x twice and the residual once, writes y and n/16 of mask; backward reads dy,
 // x and the mask twice and writes dx (and dresidual). The first pass leaves partial sums per channel (columns.h). For
-// small tensors each block of the second pass adds them up itself, else a tiny kernel in between does. The second pass
-// begins at the bottom, where the cache still holds what the first has read last. A thread keeps its eight channels in
-// both. silu and hardswish have no mask: backward computes what went into them again, from x, which it reads anyway.
+// small tensors each block of the second pass adds them up itself; else a small kernel between the passes does. The
+// second pass begins with the last rows, which are still in the cache from the first. A thread keeps its eight channels
+// in both. silu and hardswish have no mask: backward computes their input again from x, which it reads anyway.
 #include "engine/cuda/columns.h"
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
@@ -16,12 +16,12 @@ namespace coss::cuda {
 namespace {
 
 constexpr int kApplyThreads = 256, kApplyBlocks = 4;  // resident on a multiprocessor, at 64 registers a thread
-constexpr int kBackwardBlocks = 3;                    // three numbers a channel and two inputs need 80
-constexpr int kSmoothBlocks = 2;                      // of silu and hardswish: a fourth number, and its slope
+constexpr int kBackwardBlocks = 3;                    // three values per channel and two inputs need 80 registers
+constexpr int kSmoothBlocks = 2;                      // for silu and hardswish: a fourth value, and the slope
 constexpr int kApplyWidth = 32;             // vectors side by side, at most: 512 bytes of a row of 16-bit elements
 constexpr int64_t kOwnSumBytes = 32 << 10;  // partial sums that a block of the second pass adds up itself
 
-// Whether backward finds the gradient that passes from x; relu stands for all that leave a mask.
+// Whether backward computes the activation's slope from x. relu stands for all activations that have a mask.
 template <Activation kAct>
 constexpr bool kSmooth = !kClips<kAct>;
 template <Activation kAct>
@@ -32,19 +32,20 @@ bool masked(Activation kind) { return clips(kind) && kind != Activation::none; }
 
 bool aligned(const Tensor& x) { return x.empty() || cuda::aligned(x.raw()); }
 
-// y = act(x * factor + offset + residual)
-struct Forward {
+// An epilogue turns the finished sums of a channel into the numbers that the second pass applies to its elements.
+// Forward: y = act(x * factor + offset + residual).
+struct ForwardEpilogue {
   static constexpr int kTerms = 2, kNumbers = 2;
   struct Numbers {  // of one channel
     float value[kNumbers];
   };
-  float* shift = nullptr;  // of the sums; the first pass writes it
+  float* shift = nullptr;  // shift of the sums; the first pass writes it
   const float *gamma = nullptr, *beta = nullptr;
   float *running_mean = nullptr, *running_var = nullptr, *mean = nullptr, *rstd = nullptr;
   int64_t rows = 0;
   float eps = 0, momentum = 0;
 
-  // From the sums of x - shift and of its square; one caller per channel keeps the results.
+  // `sums` are those of x - shift and of its square. One caller per channel stores the results (`keep`).
   __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
     const double count = double(rows), delta = sums[0] / count;
     const double center = double(shift[c]) + delta, spread = sums[1] / count - delta * delta;
@@ -60,10 +61,10 @@ struct Forward {
   }
 };
 
-// dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant. What went into the
-// activation is x * of_dz + a fourth number.
+// Backward: dx = gamma * rstd * (dz - mean(dz) - xhat * mean(dz * xhat)), as dz * of_dz + x * of_x + constant. The
+// activation's input is x * of_dz + a fourth number.
 template <Activation kAct>
-struct Backward {
+struct BackwardEpilogue {
   static constexpr int kTerms = 2, kNumbers = kSmooth<kAct> ? 4 : 3;
   struct Numbers {
     float value[kNumbers];
@@ -72,7 +73,7 @@ struct Backward {
   float *dgamma = nullptr, *dbeta = nullptr;
   int64_t rows = 0;
 
-  // From the sums of dz and of dz * (x - mean).
+  // `sums` are those of dz and of dz * (x - mean).
   __device__ Numbers finish(int64_t c, const double (&sums)[kTerms], bool keep) const {
     const double inverse = double(rstd[c]), sum = sums[0], sum_xhat = sums[1] * inverse;
     const double scale = double(gamma[c]) * inverse, slope = -scale * inverse * sum_xhat / double(rows);
@@ -86,49 +87,48 @@ struct Backward {
   }
 };
 
-// What the second pass knows of the first one's sums: the partial ones, or (count == 0) the finished numbers.
+// What the second pass gets from the first: partial sums, or (count == 0) the finished numbers.
 struct Sums {
   float* partials = nullptr;
   int count = 0;
   float* numbers = nullptr;  // (kNumbers, columns)
 };
 
-template <class End>
-__global__ void __launch_bounds__(kFinishThreads) finish_kernel(End end, Sums sums, int64_t columns) {
-  finish_columns<End::kTerms, kFinishThreads>(sums.partials, sums.count, columns, int64_t(blockIdx.x) * kFinishColumns,
-                                              kFinishColumns, [=](int64_t c, const double(&total)[End::kTerms]) {
-                                                const typename End::Numbers numbers = end.finish(c, total, true);
-                                                COSS_UNROLL
-                                                for (int k = 0; k < End::kNumbers; ++k)
-                                                  sums.numbers[k * columns + c] = numbers.value[k];
-                                              });
+template <class Epilogue>
+__global__ void __launch_bounds__(kFinishThreads) finish_kernel(Epilogue epilogue, Sums sums, int64_t columns) {
+  finish_columns<Epilogue::kTerms, kFinishThreads>(
+      sums.partials, sums.count, columns, int64_t(blockIdx.x) * kFinishColumns, kFinishColumns,
+      [=](int64_t c, const double(&total)[Epilogue::kTerms]) {
+        const typename Epilogue::Numbers numbers = epilogue.finish(c, total, true);
+        COSS_UNROLL
+        for (int k = 0; k < Epilogue::kNumbers; ++k) sums.numbers[k * columns + c] = numbers.value[k];
+      });
 }
 
 // The numbers of this thread's channels. All threads call it.
-template <class End>
-__device__ inline void channel_numbers(const End& end, const Sums& sums, const Tiles& tiles, unsigned tile, unsigned b,
-                                       const Place& place, float (&numbers)[End::kNumbers][kVector]) {
-  COSS_SHARED(float, shared, End::kNumbers* kApplyThreads);
+template <class Epilogue>
+__device__ inline void channel_numbers(const Epilogue& epilogue, const Sums& sums, const Tiles& tiles, unsigned tile,
+                                       unsigned b, const Place& place, float (&numbers)[Epilogue::kNumbers][kVector]) {
+  COSS_SHARED(float, shared, Epilogue::kNumbers* kApplyThreads);
   const int64_t columns = tiles.columns;
   if (sums.count == 0) {
     if (!place.works) return;
     COSS_UNROLL
-    for (int k = 0; k < End::kNumbers; ++k) load<kVector>(sums.numbers + k * columns + place.column, numbers[k]);
+    for (int k = 0; k < Epilogue::kNumbers; ++k) load<kVector>(sums.numbers + k * columns + place.column, numbers[k]);
     return;
   }
   const int width = tiles.across * kVector;
   const int64_t first = int64_t(tile) * width;
-  finish_columns<End::kTerms, kApplyThreads>(sums.partials, sums.count, columns, first, width,
-                                             [&](int64_t c, const double(&total)[End::kTerms]) {
-                                               const typename End::Numbers mine = end.finish(c, total, b == 0);
-                                               COSS_UNROLL
-                                               for (int k = 0; k < End::kNumbers; ++k)
-                                                 shared[k * kApplyThreads + int(c - first)] = mine.value[k];
-                                             });
+  finish_columns<Epilogue::kTerms, kApplyThreads>(
+      sums.partials, sums.count, columns, first, width, [&](int64_t c, const double(&total)[Epilogue::kTerms]) {
+        const typename Epilogue::Numbers mine = epilogue.finish(c, total, b == 0);
+        COSS_UNROLL
+        for (int k = 0; k < Epilogue::kNumbers; ++k) shared[k * kApplyThreads + int(c - first)] = mine.value[k];
+      });
   __syncthreads();
   if (!place.works) return;
   COSS_UNROLL
-  for (int k = 0; k < End::kNumbers; ++k) {
+  for (int k = 0; k < Epilogue::kNumbers; ++k) {
     COSS_UNROLL
     for (int i = 0; i < kVector; ++i) numbers[k][i] = shared[k * kApplyThreads + int(place.column - first) + i];
   }
@@ -136,8 +136,8 @@ __device__ inline void channel_numbers(const End& end, const Sums& sums, const T
 
 // --- forward ---------------------------------------------------------------------------------------------------------
 
-// Sums of x - shift and its square. The shift is the mean of eight rows spread over x, the same ones for every block,
-// so that no digits are lost where the mean is far from zero.
+// Sums of x - shift and its square. The shift is the mean of eight rows spread over x, the same for every block. It
+// keeps all digits where the mean is far from zero.
 template <class T, int N>
 __global__ void __launch_bounds__(kSumThreads, kSumBlocks)
     norm_act_sums_kernel(Tiles tiles, const T* x, float* shift_out, float* partials) {
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kSumThreads, kSumBlocks)
   if (place.works) {
     float sample[kSamples][N];
     COSS_UNROLL
-    for (int s = 0; s < kSamples; ++s)  // ninths seldom fall on the same place of every image
+    for (int s = 0; s < kSamples; ++s)  // steps of a ninth seldom hit the same position in every image
       load<N>(x + tiles.rows * (s + 1) / (kSamples + 1) * tiles.columns + place.column, sample[s]);
     COSS_UNROLL
     for (int s = 0; s < kSamples; ++s) {
@@ -179,12 +179,13 @@ __global__ void __launch_bounds__(kSumThreads, kSumBlocks)
 
 template <class T, Activation kAct, bool kResidual>
 __global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
-    norm_act_kernel(Tiles tiles, Forward end, Sums sums, const T* x, const T* residual, T* y, uint8_t* mask) {
+    norm_act_kernel(Tiles tiles, ForwardEpilogue epilogue, Sums sums, const T* x, const T* residual, T* y,
+                    uint8_t* mask) {
   const unsigned tile = blockIdx.x % tiles.side, b = tiles.count - 1 - blockIdx.x / tiles.side;
   const Place place = place_of<kVector>(tiles, tile, b);
   const int64_t step = tiles.down * tiles.columns;
   float numbers[2][kVector];
-  channel_numbers(end, sums, tiles, tile, b, place, numbers);
+  channel_numbers(epilogue, sums, tiles, tile, b, place, numbers);
   for_rows<kRowsInFlight<T, kVector, kResidual ? 2 : 1>>(tiles, place, [&](auto count, int64_t i) {
     constexpr int kCount = decltype(count)::value;
     float in[kCount][kVector];
@@ -210,7 +211,8 @@ __global__ void __launch_bounds__(kApplyThreads, kApplyBlocks)
   });
 }
 
-// Any number of channels and any alignment: eight elements in order are one byte of the mask.
+// For any number of channels and any alignment. A thread has eight consecutive elements, which are one byte of the
+// mask.
 template <class T, Activation kAct>
 __global__ void __launch_bounds__(kApplyThreads)
     norm_act_any_kernel(int64_t numel, int64_t columns, Sums sums, const T* x, const T* residual, T* y, uint8_t* mask) {
@@ -231,7 +233,7 @@ __global__ void __launch_bounds__(kApplyThreads)
 
 // --- backward --------------------------------------------------------------------------------------------------------
 
-// Eight bits of the mask, or all.
+// Eight bits of the mask, or ones where there is no mask.
 template <Activation kAct>
 __device__ inline unsigned mask_bits(const uint8_t* mask, int64_t i) {
   return kAct == Activation::relu ? unsigned(mask[i / 8]) >> i % 8 : ~0u;
@@ -240,8 +242,8 @@ __device__ inline unsigned mask_bits(const uint8_t* mask, int64_t i) {
 // Sums of dz and dz * (x - mean), where dz is dy as far as the activation passes it.
 template <class T, int N, Activation kAct>
 __global__ void __launch_bounds__(kSumThreads, kBlocksOfSums<kAct>)
-    norm_act_backward_sums_kernel(Tiles tiles, Backward<kAct> end, const T* x, const uint8_t* mask, const T* dy,
-                                  float* partials) {
+    norm_act_backward_sums_kernel(Tiles tiles, BackwardEpilogue<kAct> epilogue, const T* x, const uint8_t* mask,
+                                  const T* dy, float* partials) {
   const unsigned tile = blockIdx.x % tiles.side, b = blockIdx.x / tiles.side;
   const Place place = place_of<N>(tiles, tile, b);
   const int64_t step = tiles.down * tiles.columns;
@@ -250,10 +252,10 @@ __global__ void __launch_bounds__(kSumThreads, kBlocksOfSums<kAct>)
   if (place.works) {
     COSS_UNROLL
     for (int j = 0; j < N; ++j) {
-      center[j] = end.mean[place.column + j];
+      center[j] = epilogue.mean[place.column + j];
       if constexpr (kSmooth<kAct>) {
-        scale[j] = end.gamma[place.column + j] * end.rstd[place.column + j];
-        offset[j] = end.beta[place.column + j];
+        scale[j] = epilogue.gamma[place.column + j] * epilogue.rstd[place.column + j];
+        offset[j] = epilogue.beta[place.column + j];
       }
     }
   }
@@ -290,13 +292,13 @@ __global__ void __launch_bounds__(kSumThreads, kBlocksOfSums<kAct>)
 // dx may be dy: a thread reads its elements before it writes them.
 template <class T, Activation kAct>
 __global__ void __launch_bounds__(kApplyThreads, kBlocksOfBackward<kAct>)
-    norm_act_backward_kernel(Tiles tiles, Backward<kAct> end, Sums sums, const T* x, const uint8_t* mask, const T* dy,
-                             T* dx, T* dresidual) {
+    norm_act_backward_kernel(Tiles tiles, BackwardEpilogue<kAct> epilogue, Sums sums, const T* x, const uint8_t* mask,
+                             const T* dy, T* dx, T* dresidual) {
   const unsigned tile = blockIdx.x % tiles.side, b = tiles.count - 1 - blockIdx.x / tiles.side;
   const Place place = place_of<kVector>(tiles, tile, b);
   const int64_t step = tiles.down * tiles.columns;
-  float numbers[Backward<kAct>::kNumbers][kVector];
-  channel_numbers(end, sums, tiles, tile, b, place, numbers);
+  float numbers[BackwardEpilogue<kAct>::kNumbers][kVector];
+  channel_numbers(epilogue, sums, tiles, tile, b, place, numbers);
   for_rows<kRowsInFlight<T, kVector, 2>>(tiles, place, [&](auto count, int64_t i) {
     constexpr int kCount = decltype(count)::value;
     float in[kCount][kVector], dz[kCount][kVector];
@@ -350,12 +352,13 @@ __global__ void __launch_bounds__(kApplyThreads)
 
 // --- launches --------------------------------------------------------------------------------------------------------
 
-// The second pass's grid: many short blocks, which even out slow processors; few where each adds up the sums itself.
+// The second pass's grid: many short blocks, which even out slow multiprocessors; fewer where each adds up the sums
+// itself.
 Tiles apply_tiles(Context& ctx, int64_t rows, int64_t columns, int unroll, bool own_sums) {
   Tiles tiles = make_tiles(rows, columns, kVector, kApplyThreads, kApplyWidth, kApplyWidth);
   const int64_t resident = int64_t(multiprocessors(ctx)) * kApplyBlocks;
   const int64_t pass = int64_t(tiles.down) * unroll, passes = (rows + pass - 1) / pass * tiles.side;
-  const int64_t each = std::clamp<int64_t>(passes / (4 * resident), 1, 8);  // passes of a block
+  const int64_t each = std::clamp<int64_t>(passes / (4 * resident), 1, 8);  // row passes of a block
   share_rows(tiles, own_sums ? resident / 2 : (passes + each - 1) / each, unroll);
   return tiles;
 }
@@ -368,19 +371,19 @@ bool own_sums(Context& ctx, const Tiles& first, int terms) {
 }
 
 // The workspace of both directions: numbers (kNumbers, columns), shift (columns), partial sums.
-template <class End>
+template <class Epilogue>
 Sums cut_workspace(Context& ctx, const Tiles& first, float** shift) {
   const int64_t columns = first.columns, count = int64_t(first.count);
-  const int64_t numel = (End::kNumbers + 1 + count * End::kTerms) * columns;
+  const int64_t numel = (Epilogue::kNumbers + 1 + count * Epilogue::kTerms) * columns;
   float* floats = static_cast<float*>(ctx.workspace(size_t(numel) * sizeof(float)));
-  *shift = floats + End::kNumbers * columns;
+  *shift = floats + Epilogue::kNumbers * columns;
   return {*shift + columns, int(count), floats};
 }
 
-template <class End>
-void finish(Context& ctx, const End& end, Sums& sums, int64_t columns) {
-  launch(ctx, {"norm_act_finish", blocks_for(columns, kFinishColumns), kFinishThreads}, finish_kernel<End>, end, sums,
-         columns);
+template <class Epilogue>
+void finish(Context& ctx, const Epilogue& epilogue, Sums& sums, int64_t columns) {
+  launch(ctx, {"norm_act_finish", blocks_for(columns, kFinishColumns), kFinishThreads}, finish_kernel<Epilogue>,
+         epilogue, sums, columns);
   sums.count = 0;
 }
 
@@ -396,16 +399,16 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
   if (rows == 0) return;
   COSS_ASSERT(!masked(p.activation) || mask.numel() >= (x.numel() + 7) / 8);
   COSS_ASSERT(clips(p.activation) || residual.empty());
-  Forward end;
-  end.gamma = gamma.data<float>();
-  end.beta = beta.data<float>();
-  end.running_mean = running_mean.mutable_data<float>();
-  end.running_var = running_var.mutable_data<float>();
-  end.mean = mean.mutable_data<float>();
-  end.rstd = rstd.mutable_data<float>();
-  end.rows = rows;
-  end.eps = p.eps;
-  end.momentum = p.momentum;
+  ForwardEpilogue epilogue;
+  epilogue.gamma = gamma.data<float>();
+  epilogue.beta = beta.data<float>();
+  epilogue.running_mean = running_mean.mutable_data<float>();
+  epilogue.running_var = running_var.mutable_data<float>();
+  epilogue.mean = mean.mutable_data<float>();
+  epilogue.rstd = rstd.mutable_data<float>();
+  epilogue.rows = rows;
+  epilogue.eps = p.eps;
+  epilogue.momentum = p.momentum;
   dispatch("norm_act", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     const T* add = residual.empty() ? nullptr : residual.data<T>();
@@ -414,17 +417,17 @@ void norm_act_forward(Context& ctx, const NormParams& p, const Tensor& x, const 
     auto run = [&]<int N>() {
       constexpr int kUnroll = kRowsInFlight<T, N, 1>;
       const Tiles first = sum_tiles<N>(ctx, rows, columns, int64_t(x.bytes()), kUnroll);
-      Sums sums = cut_workspace<Forward>(ctx, first, &end.shift);
-      launch(ctx, {"norm_act_sums", first.blocks(), kSumThreads}, norm_act_sums_kernel<T, N>, first, in, end.shift,
+      Sums sums = cut_workspace<ForwardEpilogue>(ctx, first, &epilogue.shift);
+      launch(ctx, {"norm_act_sums", first.blocks(), kSumThreads}, norm_act_sums_kernel<T, N>, first, in, epilogue.shift,
              sums.partials);
-      const bool own = N == kVector && own_sums(ctx, first, Forward::kTerms);
-      if (!own) finish(ctx, end, sums, columns);
+      const bool own = N == kVector && own_sums(ctx, first, ForwardEpilogue::kTerms);
+      if (!own) finish(ctx, epilogue, sums, columns);
       dispatch_fused(p.activation, [&]<Activation kAct>() {
         if constexpr (N == kVector) {
           auto apply = [&]<bool kResidual>() {
             const Tiles tiles = apply_tiles(ctx, rows, columns, kRowsInFlight < T, N, kResidual ? 2 : 1 >, own);
-            launch(ctx, {"norm_act", tiles.blocks(), kApplyThreads}, norm_act_kernel<T, kAct, kResidual>, tiles, end,
-                   sums, in, add, out, bits);
+            launch(ctx, {"norm_act", tiles.blocks(), kApplyThreads}, norm_act_kernel<T, kAct, kResidual>, tiles,
+                   epilogue, sums, in, add, out, bits);
           };
           if constexpr (kClips<kAct>) {
             if (add) return apply.template operator()<true>();
@@ -457,26 +460,26 @@ void norm_act_backward(Context& ctx, const NormParams& p, const Tensor& x, const
     T* residual = dresidual.empty() ? nullptr : dresidual.mutable_data<T>();
     const uint8_t* bits = masked(p.activation) ? mask.data<uint8_t>() : nullptr;
     auto run = [&]<int N, Activation kAct>() {
-      Backward<kAct> end;
-      end.gamma = gamma.data<float>();
-      end.beta = beta.data<float>();
-      end.mean = mean.data<float>();
-      end.rstd = rstd.data<float>();
-      end.dgamma = dgamma.mutable_data<float>();
-      end.dbeta = dbeta.mutable_data<float>();
-      end.rows = rows;
+      BackwardEpilogue<kAct> epilogue;
+      epilogue.gamma = gamma.data<float>();
+      epilogue.beta = beta.data<float>();
+      epilogue.mean = mean.data<float>();
+      epilogue.rstd = rstd.data<float>();
+      epilogue.dgamma = dgamma.mutable_data<float>();
+      epilogue.dbeta = dbeta.mutable_data<float>();
+      epilogue.rows = rows;
       constexpr int kUnroll = kRowsInFlight<T, N, 2>;
       const Tiles first = sum_tiles<N>(ctx, rows, columns, int64_t(x.bytes() + dy.bytes()), kUnroll);
       float* unused = nullptr;
-      Sums sums = cut_workspace<Backward<kAct>>(ctx, first, &unused);
+      Sums sums = cut_workspace<BackwardEpilogue<kAct>>(ctx, first, &unused);
       launch(ctx, {"norm_act_backward_sums", first.blocks(), kSumThreads}, norm_act_backward_sums_kernel<T, N, kAct>,
-             first, end, in, bits, from, sums.partials);
-      const bool own = N == kVector && own_sums(ctx, first, Backward<kAct>::kTerms);
-      if (!own) finish(ctx, end, sums, columns);
+             first, epilogue, in, bits, from, sums.partials);
+      const bool own = N == kVector && own_sums(ctx, first, BackwardEpilogue<kAct>::kTerms);
+      if (!own) finish(ctx, epilogue, sums, columns);
       if constexpr (N == kVector) {
         const Tiles tiles = apply_tiles(ctx, rows, columns, kUnroll, own);
-        launch(ctx, {"norm_act_backward", tiles.blocks(), kApplyThreads}, norm_act_backward_kernel<T, kAct>, tiles, end,
-               sums, in, bits, from, out, residual);
+        launch(ctx, {"norm_act_backward", tiles.blocks(), kApplyThreads}, norm_act_backward_kernel<T, kAct>, tiles,
+               epilogue, sums, in, bits, from, out, residual);
       } else {
         launch(ctx, {"norm_act_backward_any", blocks_of_any(x.numel()), kApplyThreads},
                norm_act_backward_any_kernel<T, kAct>, x.numel(), columns, sums, in, bits, from, out, residual);

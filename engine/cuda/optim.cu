@@ -1,9 +1,9 @@
 // Optimizers, moving averages, clipping, the loss scale and meters; the formulas are those of engine/cpu/optim.cpp.
 //
 // An update is one pass over flat memory that reads gradient, state and weights and writes state, weights, their
-// compute copy and a zero gradient. Floor in bytes per parameter with a 16-bit copy: SGD 26, AdamW 34, LARS 34 (its
-// norms read gradient and weights once more). Whatever changes from step to step is read from the device, so that a
-// recorded step serves a whole schedule.
+// compute copy and a zero gradient. Bytes per parameter with a 16-bit copy: SGD 26, AdamW 34, LARS 34 (its norms read
+// gradient and weights once more). Values that change from step to step are read from the device, so that a recorded
+// step serves a whole schedule.
 #include <cmath>
 
 #include "engine/cuda/flat.h"
@@ -14,7 +14,7 @@ namespace coss::cuda {
 
 namespace {
 
-// What the kernel keeps of `scalars`.
+// The values of `scalars` that a kernel uses.
 struct StepScalars {
   float rate, scale;
   bool skip;
@@ -33,8 +33,8 @@ __device__ inline void put_zeros(float* grad, int64_t i, int n) {
   put<kWhole>(grad + i, n, zeros);
 }
 
-// body(copy): the pointer of the compute copy, null where there is none. A network that computes in f32 may give the
-// master itself.
+// Calls body(copy) with the pointer of the compute copy, null where there is none. A network that computes in f32 may
+// pass the master weights as the copy.
 template <class Body>
 void with_copy(const Tensor& weight, Tensor& compute, Body&& body) {
   if (compute.empty() || compute.raw() == weight.raw()) return body(static_cast<bf16*>(nullptr));
@@ -83,9 +83,9 @@ struct Momentum {
   }
 };
 
-// LARS cuts each tensor into chunks of its own, so that a block has one factor and the norms add up in the same order
-// whatever lies around the tensor. The host does not know the sizes: tensor t's chunks have the slots from
-// offsets[t] / kChunk + t on, which are enough, and a block finds its tensor by bisection. A few slots stay empty.
+// LARS cuts each tensor into chunks, so that a block has one factor, and the order of additions in a norm does not
+// depend on other tensors. The host does not know the sizes: the chunks of tensor t have the slots from offsets[t] /
+// kChunk + t on, which are always enough, and a block finds its tensor by bisection. A few slots stay empty.
 constexpr int64_t kChunk = 2 * kFlatTile<Momentum<float>>;
 
 struct Chunk {
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kFlatThreads)
   }
 }
 
-// factors[t] from the partial sums of tensor t, by one warp.
+// Computes factors[t] from the partial sums of tensor t, by one warp.
 __global__ void __launch_bounds__(kFlatThreads)
     lars_factors_kernel(LarsParams p, const float* scalars, const int64_t* offsets, int64_t tensors,
                         const double* partial, float* factors) {
@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kFlatThreads)
 
 // --- AdamW -----------------------------------------------------------------------------------------------------------
 
-// What depends on the step only. Two powers in double a thread would cost as much as the memory that it moves.
+// Values that depend on the step only. Two powers in double per thread would cost as much as its memory traffic.
 struct AdamwStep {
   float decay, step_size, root_correction;
 };
@@ -252,7 +252,7 @@ __global__ void clip_scale_kernel(float max_norm, const float* square_sum, float
   if (length > max_norm) scalars[kGradScale] *= max_norm / length;
 }
 
-// The division comes first: this step's gradients were made with the scale as it was.
+// The division comes first, because this step's gradients were made with the old scale.
 __global__ void update_loss_scale_kernel(LossScaleParams p, const float* square_sum, float* scaler, float* scalars) {
   const float scale = scaler[0], updates = scaler[1] + 1;
   scalars[kGradScale] /= scale;
@@ -265,7 +265,7 @@ __global__ void update_loss_scale_kernel(LossScaleParams p, const float* square_
     scaler[0] = scale * p.growth;
 }
 
-// One warp: a lane per term, and more where there are more terms.
+// One warp; a lane has one term, or several where there are more than 32.
 __global__ void meter_add_kernel(int64_t count, const int64_t* step, const float* terms, double* sums) {
   bool finite = true;
   for (int64_t t = threadIdx.x; t < count; t += kWarp) {

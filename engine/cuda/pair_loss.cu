@@ -1,6 +1,6 @@
-// Losses that contrast the rows of a batch with one another, from their cosines, and one of neighboring rows. A block
-// takes a row of cosines, which is in the cache when it is read again; the rows' losses are added in double and in a
-// fixed order by one more block. The matrices are small beside the products that make them.
+// Losses that contrast the rows of a batch with one another, from their cosines, and one loss of neighboring rows (CC).
+// A block takes a row of cosines, which is in the cache when it is read again. One more block adds the losses of the
+// rows in double and in a fixed order. The matrices cost little beside the products that make them.
 #include "engine/cuda/softmax_row.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kSumThreads)
   if (threadIdx.x == 0) *loss = float(factor * total);
 }
 
-// The first place of a row's greatest element; -1 where an element is NaN.
+// The first index of a row's greatest element; -1 where an element is NaN.
 __device__ inline int place_of(const float* row, int width, float greatest) {
   int place = width;
   for (int j = int(threadIdx.x); j < width; j += kThreads)
@@ -53,7 +53,8 @@ __global__ void __launch_bounds__(kThreads) nce_rows(const float* cosines, const
   for (int j = int(threadIdx.x); j < width; j += kThreads) {
     if (j != top) own_rest += double(expf((x[j] - greatest) / temperature));
   }
-  // The likeliest column stands apart: only there may 1 - p be far smaller than p, and all others together give it.
+  // The most likely column is treated apart: only there may 1 - p be far smaller than p, and the sum of all others
+  // gives it.
   const double rest = block_sum<kThreads>(own_rest), sum = rest + 1;
   const double of_alike = -1 / double(alike), of_others = others > 0 ? 1 / double(others) : 0;
   double own_loss = 0, own_mixed = 0;
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) nce_rows(const float* cosines, const
   if (threadIdx.x == 0) values[row] = loss + (same ? of_alike : -of_others) * log(argument);
 }
 
-// With `others` the sum of exp without the partner and the row itself: as nothing is subtracted that nearly cancels,
+// `others` is the sum of exp without the partner and the row itself. No two nearly equal numbers are subtracted, so
 // rows that are nearly right stay exact.
 __global__ void __launch_bounds__(kThreads)
     nt_xent_rows(const float* cosines, float temperature, float* dcosines, double* values, int width) {
@@ -131,7 +132,7 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) values[row] = total;
 }
 
-// Distances of unit rows are ordered as cosines are, the other way round. values: (2, rows).
+// Distances of unit rows have the reverse order of cosines. values: (2, rows).
 __global__ void __launch_bounds__(kThreads)
     smd_rows(const float* teacher_cosines, const float* cosines, float temperature, const float* cosine_weight,
              float* dcosines, double* values, int width) {

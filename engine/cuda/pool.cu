@@ -1,10 +1,10 @@
 // Max pooling with one-byte indices, average pooling over windows and over whole images, and the option-A shortcut.
 //
-// Floors in bytes of a 16-bit type, per element of the larger tensor: max pooling 3 x 3 with stride 2 reads 2 and
-// writes 3 / 4 (value and index), backward the other way round; the averages read or write 2. A thread owns 16 bytes of
-// channels. Forward it walks down a column of outputs (walk.h); backward it owns a tile of stride x stride inputs,
-// whose positions in the windows that cover them are known to the compiler, and collects: nothing is written twice, so
-// there are no atomics and no zeroing pass.
+// Least bytes for a 16-bit type, per element of the larger tensor: max pooling 3 x 3 with stride 2 reads 2 and
+// writes 3 / 4 (value and index), backward does the reverse; the averages read or write 2. A thread has 16 bytes of
+// channels. Forward it goes down a column of outputs (walk.h). Backward it has a tile of stride x stride inputs, whose
+// positions in the windows that cover them are known to the compiler, and collects their gradients: nothing is written
+// twice, so there are no atomics and no zeroing pass.
 #include "engine/cuda/walk.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"
@@ -53,7 +53,7 @@ constexpr uint32_t kLowest = sizeof(T) == 4            ? 0xff800000u
                              : std::is_same_v<T, bf16> ? 0xff80ff80u
                                                        : 0xfc00fc00u;  // -inf
 
-// NaN wins over everything before it, as in PyTorch; of equal values the first.
+// NaN wins over everything before it, as in PyTorch; of equal values the first wins.
 template <int N>
 __device__ inline void take_larger(const float (&value)[N], int tap, float (&best)[N], int (&where)[N]) {
   COSS_UNROLL
@@ -79,7 +79,7 @@ __device__ inline void put_indices(uint8_t* p, const int (&where)[N]) {
 // The first position in the window of output `out` that lies inside the image.
 __device__ inline int first_inside(const Pooling& g, int out) { return max(0, g.pad - out * g.stride); }
 
-// kWindow == 0: any.
+// kWindow == 0: any window.
 template <class T, int N, int kWindow>
 __global__ void __launch_bounds__(kThreads)
     max_pool_forward_kernel(Pooling g, Walk walk, const T* __restrict__ x, T* y, uint8_t* index) {
@@ -147,7 +147,7 @@ __device__ inline void collect(const float (&dy)[N], const int (&index)[N], int 
 template <class T, int N, int kWindow, int kStride>
 __global__ void __launch_bounds__(kThreads)
     max_pool_backward_kernel(Pooling g, Walk walk, const T* __restrict__ dy, const uint8_t* __restrict__ index, T* dx) {
-  constexpr int kCover = (kWindow + kStride - 1) / kStride;  // windows over an input, in one direction, at most
+  constexpr int kCover = (kWindow + kStride - 1) / kStride;  // most windows that cover an input, in one direction
   Spot spot;
   if (!take_spot(spot, walk)) return;
   // The tile begins where (position + pad) is a multiple of the stride: where window `last` begins.
@@ -301,7 +301,7 @@ Grid mean_grid(const char* name, const Mean& mean, int64_t images) {
 
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads) mean_hw_forward_kernel(Mean mean, const T* __restrict__ x, T* y) {
-  constexpr int kBatch = 4;  // vectors in flight
+  constexpr int kBatch = 4;  // vectors that a thread loads at a time
   COSS_SHARED(float, shared, (kSharedForItems<N, kThreads>));
   const int64_t image = blockIdx.x / unsigned(mean.tiles);
   const int first = int(blockIdx.x % unsigned(mean.tiles)) * mean.tile, vector = first + int(threadIdx.x);
@@ -346,7 +346,7 @@ __global__ void __launch_bounds__(kThreads) mean_hw_backward_kernel(Mean mean, c
 
 // --- option-A shortcut ----------------------------------------------------------------------------------------------
 
-// `narrow` is the input with every row and column, `wide` the output.
+// `narrow` is the input, with all rows and columns and fewer channels; `wide` is the output.
 struct Shortcut {
   int narrow_h = 0, narrow_w = 0, narrow = 0, wide_h = 0, wide_w = 0, wide = 0;
   int stride = 1, before = 0;

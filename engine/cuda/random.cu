@@ -1,5 +1,5 @@
-// Random tensors, the draws of engine/cpu/random.cpp: a thread turns each Philox counter into four elements. Used when
-// networks are made, so nothing here is tuned.
+// Random tensors, the draws of engine/cpu/random.cpp: a thread turns each Philox counter into four elements. They are
+// used when networks are made, so they are not tuned.
 #include "engine/cuda/flat.h"
 #include "engine/kernels.h"
 #include "engine/philox.h"

@@ -1,5 +1,5 @@
 // Sums over rows, sums of squares, and rows scaled to unit length. Each reads its input once from memory
-// (normalize_rows reads a row again from the cache) and sums in a fixed order, so runs repeat to the bit.
+// (normalize_rows reads a row again from the cache) and adds in a fixed order, so that runs repeat bit for bit.
 #include "engine/cuda/columns.h"
 #include "engine/cuda/device.h"
 #include "engine/dispatch.h"
@@ -9,7 +9,7 @@ namespace coss::cuda {
 
 namespace {
 
-// beta * y, where beta == 0 overwrites whatever the memory held.
+// beta * y; with beta == 0 it is 0 whatever the memory holds.
 __device__ inline double kept(float beta, const float* y) { return beta == 0 ? 0 : double(beta) * double(*y); }
 
 // --- sum_rows --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 
 #include "engine/cuda/device.h"
 #include "engine/kernels.h"
-#include "engine/math/relation.h"
+#include "engine/math/loss.h"
 
 namespace coss::cuda {
 namespace {
@@ -127,8 +127,8 @@ void pkt_loss(Context& ctx, const Tensor& student_cosines, const Tensor& teacher
 
 namespace {
 
-// One side of the comparison: inner products (N,N), 1 / distance (N,N; 0 where rows are equal), sums of the distances
-// of each row from the others.
+// The relations of the student's or the teacher's rows: inner products (N,N), 1 / distance (N,N; 0 where rows are
+// equal), sums of the distances of each row from the others.
 struct Relations {
   const float* gram;
   float* inverses;
@@ -158,7 +158,7 @@ __device__ inline double mean_distance(const Relations& of, int n) {
   return n > 1 ? total / (double(n) * double(n - 1)) : 1;
 }
 
-// A row's losses of distances, and what the student's mean distance takes from them.
+// The distance losses of a row, and their gradient by the student's mean distance.
 __global__ void __launch_bounds__(kThreads)
     rkd_distances(Relations student, Relations teacher, double* losses, double* along, int n) {
   const float scale_s = float(1 / mean_distance(student, n)), scale_t = float(1 / mean_distance(teacher, n));
@@ -178,14 +178,14 @@ __global__ void __launch_bounds__(kThreads)
   along[i] = product;
 }
 
-// The angle at j between i and k, of one side.
+// The cosine of the angle at j between i and k.
 __device__ inline float cosine_at(const Relations& of, int64_t n, int64_t j, int64_t k, float product, float shift,
                                   float inverse) {
   return ((product - of.gram[j * n + k]) + shift) * (of.inverses[j * n + k] * inverse);
 }
 
-// Block i; a warp has every eighth corner j, its lanes the rows k. through[i * n + j] becomes the gradient of the
-// product (i, j), but for distances, turns[i * n + j] that of the squared distance.
+// Block i; a warp has every eighth corner j, its lanes have the rows k. through[i * n + j] becomes the gradient of the
+// product (i, j), without the distance loss; turns[i * n + j] that of the squared distance.
 __global__ void __launch_bounds__(kThreads) rkd_corners(Relations student, Relations teacher, float* through,
                                                         float* turns, double* losses, float factor, int n) {
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
@@ -221,8 +221,8 @@ struct Distances {
   double weight;
 };
 
-// Block i, a thread has a row k and goes through the corners j: the gradient of the product (i, k) as the angles'
-// ends, then with all else but what belongs on the diagonal.
+// Block i; a thread has a row k and goes through the corners j. It sums the gradient of the product (i, k) where i and
+// k are the ends of an angle, then adds the other parts except those on the diagonal.
 __global__ void __launch_bounds__(kThreads)
     rkd_products(Relations student, Relations teacher, Distances distances, const float* turns, float* through,
                  float* dgram, double* diagonal, float factor, int n) {
@@ -260,7 +260,7 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) diagonal[i] = own;
 }
 
-// A thread to a column: what all products with row j give to its own.
+// A thread has a column j: adds to the product (j, j) what all products with row j give to it.
 __global__ void __launch_bounds__(kThreads)
     rkd_diagonal(const float* through, const double* diagonal, float* dgram, int n) {
   const int64_t j = int64_t(blockIdx.x) * kThreads + threadIdx.x;
@@ -404,7 +404,7 @@ __global__ void __launch_bounds__(kThreads)
   const float over_s = top_s > 0 ? 1 / top_s : 0.0f, over_t = top_t > 0 ? 1 / top_t : 0.0f;
   const double products = sum_of(sums + n, n), greatest = sum_of(sums + 2 * int64_t(n), n);
   const double factor = 2 / (double(n) * double(n));
-  // The greatest distance stands in the denominator of all; what it gets is shared by all pairs that have it.
+  // The greatest distance is in the denominator of all. Its gradient is shared by all pairs that have this distance.
   const float of_most = float(factor * products / greatest), of_each = float(factor);
   const int64_t i = blockIdx.x;
   double own = 0;

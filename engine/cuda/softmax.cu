@@ -1,5 +1,5 @@
-// Softmax of rows and its logarithm. Bytes: x once and y once from memory; the second reading of a row, which writes y,
-// finds it in the cache. A warp to a row up to 512 columns, 128 threads up to 8192, then 1024.
+// Softmax of rows and its logarithm. x is read once from memory and y written once; the second reading of a row, which
+// writes y, finds it in the cache. A row has a warp up to 512 columns, 128 threads up to 8192, then 1024.
 #include "engine/cuda/softmax_row.h"
 #include "engine/dispatch.h"
 #include "engine/kernels.h"

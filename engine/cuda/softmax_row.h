@@ -1,5 +1,5 @@
-// What softmax, its logarithm and the cross-entropy share: how the threads walk over a row, and the two sums of a row
-// in one reading. Exponentials are in base 2, which is what the hardware has.
+// What softmax, its logarithm and the cross-entropy share: how the threads pass over a row, and the two sums of a row
+// in one reading. Exponentials have base 2, as in the hardware.
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -14,7 +14,7 @@ constexpr float kLog2E = 1.44269504f;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr float kLeastFinite = std::numeric_limits<float>::lowest();
 
-// A row is the work of kThreads threads: of a warp, or of a block. Blocks of warps have kRowBlock threads.
+// kThreads threads work on a row: a warp or a block. Blocks with a warp per row have kRowBlock threads.
 constexpr int kRowBlock = 128;
 template <int kThreads>
 constexpr int kRowsPerBlock = kThreads == kWarp ? kRowBlock / kWarp : 1;
@@ -43,7 +43,7 @@ __device__ inline float row_max(float value) {
 // matrix, not of the row, which is the `row_index`-th: so whole groups are aligned in every row, whatever its width.
 template <int kThreads, int N, class T, class Visit>
 __device__ inline void for_row(const T* row, int64_t row_index, int width, Visit visit) {
-  constexpr int kTogether = N == 1 ? 8 : 2;  // groups that are loaded before the first is visited
+  constexpr int kTogether = N == 1 ? 8 : 2;  // groups that a thread loads before it visits the first
   constexpr int kStep = kThreads * N;
   const int start = int(threadIdx.x) % kThreads * N - int(row_index * width % N);
   int next = start < 0 ? start + kStep : start;
@@ -54,7 +54,7 @@ __device__ inline void for_row(const T* row, int64_t row_index, int width, Visit
     COSS_UNROLL
     for (int g = 0; g < kTogether; ++g) visit(next + g * kStep, v[g], std::true_type{});
   }
-  // What is left: a group cut off by the row's beginning, then those up to its end.
+  // The rest: a group that begins before the row, then those up to its end.
   for (int i = start < 0 ? start : next; i < width; i = i < 0 ? next : i + kStep) {
     float v[N];
     if (i >= 0 && i + N <= width) {
@@ -67,7 +67,7 @@ __device__ inline void for_row(const T* row, int64_t row_index, int width, Visit
   }
 }
 
-// Writes such a group, without what is outside the row.
+// Writes such a group, without its elements outside the row.
 template <int N, class T, bool kWhole>
 __device__ inline void store_group(T* row, int i, int width, const float (&v)[N], std::bool_constant<kWhole>) {
   if (kWhole || (i >= 0 && i + N <= width)) {
@@ -84,8 +84,8 @@ struct SoftmaxRow {
   float sum;       // of exp2((x - greatest) * exponent)
 };
 
-// `skipped` is left out of both; -1: nothing is. A thread's sum refers to the greatest of its elements so far. That
-// begins with a finite number, since -inf - (-inf) is none: elements of -inf count as 0.
+// `skipped` is left out of both; -1 skips nothing. A thread's sum is relative to the greatest of its elements so far,
+// which begins with a finite number, since -inf - (-inf) is NaN. Elements of -inf count as 0.
 template <int kThreads, int N, class T>
 __device__ inline SoftmaxRow softmax_row(const T* row, int64_t row_index, int width, float exponent, int skipped = -1) {
   float greatest = kLeastFinite, sum = 0;
@@ -108,11 +108,11 @@ __device__ inline SoftmaxRow softmax_row(const T* row, int64_t row_index, int wi
   return {top, row_sum<kThreads>(sum * exp2f((greatest - top) * exponent))};
 }
 
-// Whether groups of kVector elements can be loaded from where the tensor begins.
+// Whether the tensor's address allows loads of kVector elements.
 inline bool vectors_fit(const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
 
-// body.operator()<kThreads, N>(blocks, threads) for the rows of a matrix. A warp takes two groups a lane; more threads
-// bring more bytes under way where the rows are few and wide.
+// body.operator()<kThreads, N>(blocks, threads) for the rows of a matrix. With a warp per row, a lane has two groups.
+// With more threads, more bytes are in flight where the rows are few and wide.
 template <class Body>
 void for_row_threads(int64_t rows, int64_t width, bool vectors, Body&& body) {
   COSS_ASSERT(width < int64_t(1) << 30);

@@ -1,6 +1,6 @@
-// Images to tokens and back, tokens joined with a first one and their positions, and their mean. All read and write
-// each element once. The sums over images (dposition, dfirst) go in two stages, in a fixed order: a block has a range
-// of images, then partial sums are added in double.
+// Turns images into tokens and back, joins tokens with a first one and adds positions, and takes their mean. All
+// kernels read and write each element once. The sums over images (dposition, dfirst) go in two stages, in a fixed
+// order: a block has a range of images, then partial sums are added in double.
 #include <algorithm>
 #include <limits>
 
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kTokenThreads = 256;
 
-// Threads have 32-bit numbers: divisions of wider ones cost more than the memory accesses around them.
+// Indices are 32-bit: divisions of wider numbers cost more than the memory accesses around them.
 unsigned whole_number(const char* kernel, int64_t count) {
   COSS_CHECK(count < (int64_t(1) << 32), std::string("[") + kernel + "] a tensor has too many elements");
   return unsigned(count);
@@ -24,14 +24,14 @@ __device__ inline int64_t own_index() { return int64_t(blockIdx.x) * kTokenThrea
 // --- patches -------------------------------------------------------------------------------------------------------
 
 struct PatchShape {
-  unsigned units;     // of the image tensor, in all
-  unsigned row, run;  // units of a row of pixels, and of one within a patch
+  unsigned units;     // units in the whole image tensor
+  unsigned row, run;  // units in a row of pixels, and in a row of a patch
   unsigned height, size;
-  unsigned down, across;  // patches
+  unsigned down, across;  // patches below and beside each other
 };
 
-// A thread moves one unit of N * 2 bytes, which lies within one row of one patch; pixels outside of all patches get no
-// gradient. Image side: whole rows; token side: runs of a patch's row.
+// A thread moves one unit of N * 2 bytes, which lies within one row of one patch. Pixels outside of all patches get a
+// gradient of 0.
 template <int N, bool kBackward>
 __global__ void __launch_bounds__(kTokenThreads) patches_kernel(PatchShape p, const uint16_t* from, uint16_t* to) {
   using Unit = Raw<uint16_t, N>;
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kTokenThreads) patches_kernel(PatchShape p, co
 template <bool kBackward>
 void patches(const char* name, Context& ctx, int64_t size, const Shape& image, DType dtype, const void* from,
              void* to) {
-  const int64_t halves = int64_t(size_of(dtype)) / 2;  // of an element
+  const int64_t halves = int64_t(size_of(dtype)) / 2;  // 16-bit words of an element
   const int64_t row = image[2] * image[3] * halves, run = size * image[3] * halves;
   auto move = [&]<int N>() {
     PatchShape shape;
@@ -77,7 +77,7 @@ void patches(const char* name, Context& ctx, int64_t size, const Shape& image, D
 
 // --- tokens and positions ------------------------------------------------------------------------------------------
 
-// Parameters lie anywhere in a flat buffer, so their vectors may have to be put together.
+// Parameters are anywhere in a flat buffer, so their vectors may not be aligned and are then loaded by elements.
 template <int N>
 __device__ inline void load_parameter(const float* p, bool vectors, float (&out)[N]) {
   if (vectors)
@@ -87,12 +87,12 @@ __device__ inline void load_parameter(const float* p, bool vectors, float (&out)
 }
 
 struct Joined {
-  unsigned vectors, tokens;  // of a token of y, of an image of y
+  unsigned vectors, tokens;  // vectors of a token of y; tokens of an image of y
   unsigned lead;             // 1: y's first token is `first`
-  int64_t count;             // of vectors of y
+  int64_t count;             // vectors of y
 };
 
-// T: of x and y. F: of first; its rows lie `first_stride` elements apart, 0 where all images share one.
+// T is the type of x and y, F that of first. Rows of first are `first_stride` elements apart; 0: all images share one.
 template <int N, class T, class F>
 __global__ void __launch_bounds__(kTokenThreads)
     join_tokens_kernel(Joined j, const F* first, int64_t first_stride, bool first_vectors, const T* x,
@@ -119,9 +119,9 @@ __global__ void __launch_bounds__(kTokenThreads)
 }
 
 constexpr int kImagesInFlight = 4;
-constexpr int64_t kLeastImages = 16;  // that a thread adds up, so that partial sums are few bytes beside dy
+constexpr int64_t kLeastImages = 16;  // a thread adds at least as many images, so that partial sums are small beside dy
 
-// A thread has one vector of one token over `per_slice` images. partials: (slices, tokens * D), or null. dfirst: (N,D),
+// A thread has one vector of one token for `per_slice` images. partials: (slices, tokens * D), or null. dfirst: (N,D),
 // or null.
 template <int N, class T>
 __global__ void __launch_bounds__(kTokenThreads)
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kTokenThreads)
   for (int k = 0; k < N; ++k) partials[int64_t(blockIdx.y) * step + index * N + k] = sums[k];
 }
 
-// Adds the slices' sums to dposition, and the first token's to dfirst where that is one for all images.
+// Adds the sums of the slices to dposition, and those of the first token to dfirst where all images share it.
 __global__ void __launch_bounds__(kTokenThreads)
     join_tokens_finish_kernel(const float* partials, int slices, int64_t columns, int64_t width, float* dfirst,
                               float* dposition) {

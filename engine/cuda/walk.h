@@ -1,9 +1,10 @@
-// How the kernels over images (N,H,W,C) share their work, and vectors of channels that may lie outside of an image.
+// A Walk says how the kernels over images (N,H,W,C) share their work. Also here: loads of vectors of channels that may
+// lie outside of an image.
 //
 // The channels of a pixel are cut into vectors. A block takes a tile of neighboring vectors (threadIdx.x) of several
-// items (threadIdx.y), so a warp reads whole sectors. An item is one column, or strip of columns, which its thread
-// walks down over a few rows: what windows read of the row above is still in L1, and what a thread prepares serves all
-// rows.
+// items (threadIdx.y), so a warp reads whole sectors. An item is one column, or a strip of columns, of an image over a
+// few rows, which its thread visits from top to bottom: so rows that windows share are still in the L1 cache, and the
+// thread's preparations serve all rows.
 #pragma once
 #include <algorithm>
 
@@ -14,8 +15,8 @@ namespace coss::cuda {
 
 // --- vectors -------------------------------------------------------------------------------------------------------
 
-// N elements of T as they lie in memory, in 32-bit words: a load that does not happen leaves zeros, and the compiler
-// can issue all loads of a window before it needs the first.
+// N elements of T as they are in memory, in 32-bit words. A load outside of the image is skipped and leaves zeros. The
+// compiler can issue all loads of a window before it needs the first.
 template <class T, int N>
 struct [[gnu::may_alias]] alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Raw {
   uint32_t word[sizeof(T) * N / 4];
@@ -25,14 +26,14 @@ struct Raw<T, 1> {
   T item;
 };
 
-// What is at p, or zeros.
+// The elements at base + offset, or zeros where not `inside`.
 template <int N, class T>
 __device__ inline Raw<T, N> fetch(const T* base, int64_t offset, bool inside) {
   Raw<T, N> raw{};
   if (inside) raw = *reinterpret_cast<const Raw<T, N>*>(base + offset);
   return raw;
 }
-// What is at p, or `word` repeated.
+// The elements at base + offset, or `word` repeated where not `inside`.
 template <int N, class T>
 __device__ inline Raw<T, N> fetch_or(uint32_t word, const T* base, int64_t offset, bool inside) {
   Raw<T, N> raw;
@@ -63,11 +64,11 @@ __device__ inline void unpack(const Raw<T, N>& raw, float (&out)[N]) {
   }
 }
 
-// Elements of 16 bytes.
+// Elements in 16 bytes.
 template <class T>
 constexpr int kLanes = int(16 / sizeof(T));
 
-// Can tensors of `channels` channels at these addresses be read in vectors of kLanes elements?
+// Whether tensors of `channels` channels at these addresses can be read in vectors of kLanes elements.
 template <class T>
 bool in_vectors(int64_t channels, std::initializer_list<const void*> addresses) {
   return channels % kLanes<T> == 0 && std::all_of(addresses.begin(), addresses.end(), [](const void* p) {
@@ -78,10 +79,10 @@ bool in_vectors(int64_t channels, std::initializer_list<const void*> addresses) 
 // --- who does what -------------------------------------------------------------------------------------------------
 
 struct Walk {
-  int vectors = 0, tile = 0, tiles = 0;  // of a pixel, of a block, tiles of a pixel
+  int vectors = 0, tile = 0, tiles = 0;  // vectors of a pixel, vectors of a block, tiles of a pixel
   int height = 0, rows = 0, chunks = 0;  // rows of an image, of an item, items down an image
   int across = 0;                        // items across an image
-  unsigned items = 0;                    // across fastest, then chunks, then images
+  unsigned items = 0;                    // in all; the order is across first, then chunks, then images
 
   int items_of_block(int threads) const { return threads / tile; }
   dim3 threads(int most) const { return dim3(unsigned(tile), unsigned(items_of_block(most))); }
@@ -89,13 +90,13 @@ struct Walk {
   dim3 blocks(int most) const { return dim3(unsigned(tiles) * blocks_for(items, items_of_block(most))); }
 };
 
-// Vectors of a block: all of a pixel's, or equal parts of at most a warp's.
+// Vectors of a block: all of a pixel, or equal parts of at most a warp.
 inline int tile_of(int64_t vectors) {
   const int64_t tiles = (vectors + kWarp - 1) / kWarp;
   return int((vectors + tiles - 1) / tiles);
 }
 
-// Items are as high as leaves `threads` threads per multiprocessor, and at most `most` rows.
+// Makes items as high as possible with `threads` threads per multiprocessor, and at most `most` rows.
 inline Walk walk_over(Context& ctx, int64_t images, int64_t height, int64_t across, int64_t vectors,
                       int64_t threads = 2048, int64_t most = 16) {
   Walk walk;
@@ -115,10 +116,10 @@ inline Walk walk_over(Context& ctx, int64_t images, int64_t height, int64_t acro
   return walk;
 }
 
-// A thread's vector and item.
+// The position of a thread: its vector of channels and its item.
 struct Spot {
   int vector = 0;
-  int column = 0;          // of `across`
+  int column = 0;          // of the `across` columns
   int begin = 0, end = 0;  // rows
   int64_t image = 0;
 };
@@ -141,8 +142,7 @@ __device__ inline bool take_spot(Spot& spot, const Walk& walk) {
 
 // --- sums over a block's items -------------------------------------------------------------------------------------
 
-// Elements of the shared array that sum_of_items needs: the rows are shifted so that both its phases are free of bank
-// conflicts.
+// Elements of the shared array that sum_of_items needs. Its rows are shifted, so that neither phase has bank conflicts.
 template <int N, int kThreads>
 constexpr int kSharedForItems = N*(kThreads + 4);
 

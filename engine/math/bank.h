@@ -1,5 +1,5 @@
-// CRD's contrast with memory banks: whom a row is held against. Images of other classes, drawn without repetition and
-// without tables, the same on every device.
+// CRD's contrast with memory banks: how the negatives of a row are drawn. They are images of other classes, drawn
+// without repetition and without tables, the same on every device.
 //
 // The images of other classes are numbered 0 … count - 1, and draw j is the image permuted(j): a Feistel network over
 // the next power of two whose keys come from Philox, applied again while it leads outside of the range (cycle walking),
@@ -11,7 +11,7 @@ namespace coss {
 
 class NegativeDraw {
  public:
-  // The row's class has the images at [begin, end) of all `images` ordered by class.
+  // The images of the row's class are at [begin, end) in the order of all `images` by class.
   COSS_HOST_DEVICE NegativeDraw(uint64_t seed, int64_t step, int64_t row, int32_t begin, int32_t end, int32_t images)
       : begin_(uint32_t(begin)), own_(uint32_t(end - begin)), count_(uint32_t(images) - own_) {
     const uint64_t key = random_key(seed, RandomUse::draw);
@@ -24,9 +24,9 @@ class NegativeDraw {
     high_mask_ = (1u << bits / 2) - 1;
   }
 
-  // How many images there are to draw; when more are drawn, they come again in another order.
+  // How many images can be drawn. When more are drawn, they repeat in another order.
   COSS_HOST_DEVICE uint32_t count() const { return count_; }
-  // Where draw number j stands in the order by class, count() > 0.
+  // The position of draw j in the order by class; count() > 0.
   COSS_HOST_DEVICE uint32_t place(uint32_t j) const {
     const uint32_t pass = j / count_;
     uint32_t x = j - pass * count_;
@@ -34,10 +34,11 @@ class NegativeDraw {
     while (x >= count_);
     return x < begin_ ? x : x + own_;
   }
-  // An image of the row's own class, which may be the row's.
+  // An image of the row's class; it may be the row's own image.
   COSS_HOST_DEVICE uint32_t positive_place() const { return begin_ + uint32_t(uint64_t(positive_) * own_ >> 32); }
 
-  // For vectors of draws: one step of the walk, and what place() does at its end. U: uint32_t or a vector of them.
+  // place() in parts, for vectors of draws: one step of the cycle walk, and what follows the last step. U: uint32_t or
+  // a vector of them.
   template <class U>
   COSS_HOST_DEVICE U permuted(U x, uint32_t pass) const {
     U low = x & low_mask_, high = x >> low_bits_;
@@ -63,7 +64,7 @@ class NegativeDraw {
   uint32_t positive_, begin_, own_, count_, low_bits_, low_mask_, high_mask_;
 };
 
-// Beside P + mu in the denominators, where P = exp(product / temperature) / constant and mu = negatives / images.
+// Added to P + mu in the denominators, where P = exp(product / temperature) / constant and mu = negatives / images.
 constexpr double kBankEps = 1e-7;
 
 }  // namespace coss

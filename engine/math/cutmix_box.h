@@ -1,5 +1,5 @@
 // The box of CutMix (Yun et al., ICCV 2019), the same on every device: its area is 1 - Beta(alpha, alpha) of the
-// image's, its center anywhere, and what lies outside of the image is cut off.
+// image's, its center is anywhere, and the part outside of the image is cut off.
 #pragma once
 #include "engine/kernel_params.h"
 #include "engine/philox.h"
@@ -20,7 +20,7 @@ struct CutmixBox {
   COSS_HOST_DEVICE bool contains(int64_t y, int64_t x) const {
     return y >= top && y < bottom && x >= left && x < right;
   }
-  // What is left of the first image.
+  // The share of the first image that is left.
   COSS_HOST_DEVICE double share(int64_t height, int64_t width) const {
     return 1 - double((bottom - top) * (right - left)) / double(height * width);
   }

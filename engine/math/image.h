@@ -12,7 +12,8 @@
 
 namespace coss::image {
 
-// a * b, rounded by itself. In a * b + c a compiler may leave that rounding out, and each does so in other places.
+// a * b with its own rounding. In a * b + c a compiler may leave that rounding out, and compilers differ in where they
+// do.
 COSS_HOST_DEVICE inline double product(double a, double b) {
 #if defined(__CUDA_ARCH__)
   return __dmul_rn(a, b);
@@ -26,7 +27,8 @@ COSS_HOST_DEVICE inline double product(double a, double b) {
 
 // --- resize: Pillow's antialiased filter, horizontal pass first, 8 bits in between ---------------------------------
 
-constexpr int kWeightBits = 32 - 8 - 2;  // of a resize weight, as Pillow has it: 8 bits of pixel, 2 of overshoot
+constexpr int kWeightBits =
+    32 - 8 - 2;  // fraction bits of a resize weight, as in Pillow: 8 bits are for the pixel, 2 for overshoot
 constexpr int32_t kHalf = 1 << (kWeightBits - 1);
 
 // One axis of an image, resized from `in` to `out` pixels.
@@ -57,7 +59,7 @@ COSS_HOST_DEVICE inline Taps taps_of(const Axis& axis, int32_t position) {
   return taps;
 }
 
-// The filter at tap t, before the weights of an output pixel are made to add up to one.
+// The filter's value at tap t, before the weights of an output pixel are scaled to a sum of one.
 COSS_HOST_DEVICE inline double filter_value(const Axis& axis, const Taps& taps, int32_t t) {
   const double x = std::fabs(product(double(t + taps.first) - taps.center + 0.5, axis.shrink));
   if (!axis.bicubic) return x < 1 ? 1 - x : 0;
@@ -65,7 +67,7 @@ COSS_HOST_DEVICE inline double filter_value(const Axis& axis, const Taps& taps, 
   return x < 2 ? (product(product(x - 5, x) + 8, x) - 4) * -0.5 : 0;
 }
 
-// The weight of a tap in fixed point; `sum` is that of the filter's values over all taps, in their order.
+// The weight of a tap in fixed point; `sum` is the sum of filter_value over all taps, added in their order.
 COSS_HOST_DEVICE inline int32_t fixed_weight(double value, double sum) {
   const double share = sum != 0 ? value / sum : value;
   return int32_t((share < 0 ? -0.5 : 0.5) + share * double(1 << kWeightBits));
@@ -88,9 +90,9 @@ COSS_HOST_DEVICE inline uint32_t gray_word(uint32_t word) { return luma(word) * 
 // The level that contrast blends with, from the sum of n lumas.
 COSS_HOST_DEVICE inline float mean_level(uint64_t sum, int64_t n) { return float(int(double(sum) / double(n) + 0.5)); }
 
-// base + factor * (value - base), cut to a byte. Pillow computes in float and truncates, so its two roundings decide
-// whether 73.9999999 becomes 74. The sum is in double here, lest the compiler fuse it with the product, and its
-// rounding to float is the last factor.
+// base + factor * (value - base), clamped to a byte. Pillow computes in float and truncates, so its two roundings
+// decide whether 73.9999999 becomes 74. Here the sum is in double, so that the compiler cannot fuse it with the
+// product, and is then rounded to float.
 COSS_HOST_DEVICE inline uint32_t blend(float base, float factor, uint32_t value) {
   const double sum = (double(base) + double(factor * (float(int32_t(value)) - base))) * (1 + 0x1p-24);
   const double floored = sum < 0.0 ? 0.0 : sum;
@@ -121,13 +123,14 @@ COSS_HOST_DEVICE inline Hsv hsv_of(uint32_t word) {
   const int32_t r = int32_t(red(word)), g = int32_t(green(word)), b = int32_t(blue(word));
   const int32_t greater = r > g ? r : g, v = greater > b ? greater : b;
   const int32_t lesser = r < g ? r : g, range = v - (lesser < b ? lesser : b);
-  // From the sixth of the circle at which the greatest channel peaks, towards one neighbor or the other: the hue is
-  // turn / whole of 255 steps.
+  // The greatest channel selects a third of the color circle, the other two the turn from its center: the hue is turn /
+  // whole of 255 steps.
   const int32_t peak = pick(r == v, 0, pick(g == v, 2, 4));
   const int32_t sixths = peak * range + pick(r == v, g - b, pick(g == v, b - r, r - g));
   const int32_t turn = 255 * (sixths + pick(sixths < 0, 6 * range, 0)), whole = 6 * pick(range == 0, 1, range);
   const int32_t step = int32_t(float(turn) / float(whole));
-  // Where the quotient is whole, Pillow's roundings leave some steps just below themselves and truncate them away.
+  // Where the quotient is whole, Pillow's roundings leave some steps slightly too small, and truncation makes them one
+  // step less.
   const int32_t low = pick(step < 32, int32_t(0xfffffffeu), pick(step < 64, 0, pick(step < 96, 0x11000000, 0x111)));
   const int32_t high = pick(step < 160, 0x222aaaaa, pick(step < 192, 0x23232222, pick(step < 224, 0x22222, 0)));
   const int32_t below = pick(step < 128, low, high) >> (step & 31) & int32_t(step * whole == turn);
@@ -135,7 +138,8 @@ COSS_HOST_DEVICE inline Hsv hsv_of(uint32_t word) {
 }
 
 COSS_HOST_DEVICE inline uint32_t rgb_of(const Hsv& hsv) {
-  const int32_t sector = 2 * hsv.h / 85, part = 2 * hsv.h - 85 * sector;  // 0 to 6, and 85ths of it; 6 is 0 again
+  const int32_t sector = 2 * hsv.h / 85,
+                part = 2 * hsv.h - 85 * sector;  // the sector, 0 to 6 (6 is 0 again), and the position in it in 85ths
   const int32_t s = hsv.s, v = hsv.v;
   const int32_t p = (2 * v * (255 - s) + 255) / 510;
   const int32_t q = (43350 * v - 2 * v * s * part + 21675) / 43350;
@@ -147,7 +151,7 @@ COSS_HOST_DEVICE inline uint32_t rgb_of(const Hsv& hsv) {
   return word_of(uint32_t(r), uint32_t(g), uint32_t(b));
 }
 
-// Steps of the hue, towards zero; below zero they wrap as a byte does.
+// Steps of the hue, truncated towards zero; negative steps wrap like a byte.
 COSS_HOST_DEVICE inline int32_t hue_shift(float hue) { return int32_t(double(hue) * 255.0); }
 
 COSS_HOST_DEVICE inline uint32_t turn_hue(uint32_t word, int32_t shift) {
@@ -157,16 +161,17 @@ COSS_HOST_DEVICE inline uint32_t turn_hue(uint32_t word, int32_t shift) {
 
 // --- blur ----------------------------------------------------------------------------------------------------------
 
-// Taps that together weigh less than a hundredth of a gray level are left out: small sigmas are the rule and need few.
+// Outer taps that together weigh less than a hundredth of a gray level are left out. Sigmas are mostly small and need
+// few taps.
 constexpr double kLeastBlurWeight = 1e-6;
 
-// The Gaussian before it is made to add up to one.
+// The Gaussian, before its taps are scaled to a sum of one.
 COSS_HOST_DEVICE inline double bell(int32_t t, float sigma) {
   const double x = double(t) / double(sigma);
   return std::exp(-0.5 * (x * x));
 }
 
-// Position i of an axis whose borders are mirrors.
+// Position i of an axis with reflected borders.
 COSS_HOST_DEVICE inline int32_t reflected(int32_t i, int32_t size) {
   if (size == 1) return 0;
   while (i < 0 || i >= size) i = i < 0 ? -i : 2 * (size - 1) - i;
@@ -175,7 +180,7 @@ COSS_HOST_DEVICE inline int32_t reflected(int32_t i, int32_t size) {
 
 // --- solarize ------------------------------------------------------------------------------------------------------
 
-// Of one channel: levels in the upper half are turned round.
+// Inverts the levels of 128 and more, for one channel.
 COSS_HOST_DEVICE inline uint32_t solarized(uint32_t level) { return level < 128 ? level : 255 - level; }
 
 // --- output --------------------------------------------------------------------------------------------------------

@@ -7,12 +7,8 @@
 
 namespace coss {
 
-// log(1 + e^x) and its derivative, for any x.
-COSS_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
-COSS_HOST_DEVICE inline double softplus_slope(double x) { return 1 / (1 + std::exp(-x)); }
-
-// What the products of one student vector s and one teacher vector t give: the cosine, and its derivative by s as
-// of_teacher * t + of_student * s. A clamped norm is a constant: then only the product depends on s.
+// The cosine of one student vector s and one teacher vector t, from their products. Its derivative by s is of_teacher *
+// t + of_student * s. A clamped norm is a constant; then only the product depends on s.
 struct Cosine {
   double value, of_teacher, of_student;
 
@@ -27,9 +23,12 @@ struct Cosine {
   COSS_HOST_DEVICE static double clamped(double norm) { return norm < kSmallestNorm ? kSmallestNorm : norm; }
 };
 
-// DKD's target class: the logarithms of the odds of that class against all others together, the student's and the
-// teacher's, give the divergence of the two coins and its derivative by the student's. softplus of them is -log of the
-// others' share.
+// log(1 + e^x) and its derivative, for any x.
+COSS_HOST_DEVICE inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
+COSS_HOST_DEVICE inline double softplus_slope(double x) { return 1 / (1 + std::exp(-x)); }
+
+// DKD's target class. `student` and `teacher` are the log-odds of that class against all others together. `value` is
+// the divergence of the two binary distributions, `slope` its derivative by the student's log-odds.
 struct TargetClass {
   double value, slope;
 
@@ -40,13 +39,13 @@ struct TargetClass {
   }
 };
 
-// What NCE adds to a probability before it takes the logarithm.
+// NCE adds this to a probability before it takes the logarithm.
 constexpr float kNceEps = 1e-10f;
 
-// One of the two pairs that SMD chooses for an anchor: a weight times the student's distance, over the temperature. The
-// weight is by how much that distance is on the wrong side of the teacher's; it is a constant in the gradient.
+// One of the two pairs that SMD chooses for an anchor. Its logit is weight * the student's distance / temperature. The
+// weight is the amount by which that distance is on the wrong side of the teacher's; it is a constant in the gradient.
 struct SmdPair {
-  double logit = 0, slope = 0;  // slope: of the logit by the student's cosine
+  double logit = 0, slope = 0;  // slope: derivative of the logit by the student's cosine
 
   SmdPair() = default;
   COSS_HOST_DEVICE SmdPair(double teacher_cosine, double cosine, double temperature, bool positive) {
@@ -63,5 +62,11 @@ struct SmdPair {
     return std::sqrt(square > kSmallestSquare ? square : kSmallestSquare);
   }
 };
+
+// Relations between rows: a squared distance, computed from inner products, counts as 0 below this share of the
+// vectors' squared lengths, because that much is rounding.
+constexpr float kSmallestSquareShare = 1e-6f;
+// Distances are clamped there: the square root of the 1e-12 of RKD's program.
+constexpr float kShortestDistance = 1e-6f;
 
 }  // namespace coss

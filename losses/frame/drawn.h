@@ -12,7 +12,7 @@ struct DrawnSizes {
   int64_t width = 2048;                      // of features
   int64_t classes = 1000;                    // of logits
   int64_t map = 7, channels = 512;           // of feature maps
-  int64_t queue = 65536, queue_width = 128;  // rows; of embeddings in queues and memory banks
+  int64_t queue = 65536, queue_width = 128;  // rows of the queue; width of embeddings in queues and memory banks
   int64_t negatives = 16384, bank = 50000;   // of CRD
 };
 

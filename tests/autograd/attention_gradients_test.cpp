@@ -1,5 +1,4 @@
-// The gradients of the operations that transformers are made of against central differences, in double on the reference
-// backend.
+// The gradients of the operations of transformers against central differences, in double on the reference backend.
 #include <gtest/gtest.h>
 
 #include "autograd/ops.h"
@@ -65,7 +64,7 @@ TEST(AttentionGradients, MeanTokens) {
   EXPECT_LT(gradient_error([](const auto& v) { return mean_tokens(1, 2, v[0]); }, {normal({2, 4, 3}, 1)}), kBound);
 }
 
-// One block of a vision transformer: each gradient buffer is written to in place where its owner may.
+// One block of a vision transformer, where several operations may write to a gradient buffer in place.
 TEST(AttentionGradients, TransformerBlock) {
   auto block = [](const std::vector<Var>& v) {
     const Var x = join_tokens(v[0], linear(patches(2, v[1]), v[2], Var()), v[3]);

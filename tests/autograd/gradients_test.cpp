@@ -54,7 +54,7 @@ TEST(Gradients, Activations) {
   for (Activation kind :
        {Activation::none, Activation::relu, Activation::relu6, Activation::silu, Activation::hardswish,
         Activation::sigmoid, Activation::hardsigmoid, Activation::gelu, Activation::quick_gelu}) {
-    // The scaling makes the output a recorded one for Activation::none, too.
+    // Because of the scaling, an operation is recorded for Activation::none too.
     EXPECT_LT(gradient_error([&](const auto& v) { return scale(activation(kind, v[0]), 1.5f); },
                              {away_from_kinks({5, 7}, 1)}),
               kBound);
@@ -132,7 +132,7 @@ TEST(Gradients, NormAct) {
       };
       std::vector<Tensor> inputs = {normal({2, 3, 3, 3}, 1), normal({3}, 2), normal({3}, 3, 2)};
       if (with_residual) inputs.push_back(normal({2, 3, 3, 3}, 4, 3));
-      // A smaller step: no output of these inputs lies within it of a kink.
+      // The step is smaller, so that no output of these inputs is that close to a kink.
       EXPECT_LT(gradient_error(f, inputs, 1e-6), kBound) << "activation " << int(kind) << " residual " << with_residual;
     }
   }
@@ -206,7 +206,7 @@ TEST(Gradients, SlicedJoinedAndShuffledChannels) {
   for (const int64_t groups : {1, 2, 3, 6, 12})
     EXPECT_LT(gradient_error([&](const auto& v) { return shuffle_channels(v[0], groups); }, {normal({2, 3, 12}, 1)}),
               kBound);
-  // ShuffleNetV2's unit: one half passes by.
+  // ShuffleNetV2's unit: one half of the channels is passed on unchanged.
   auto unit = [](const auto& v) {
     return shuffle_channels(
         concat_channels({slice_channels(v[0], 0, 3), linear(slice_channels(v[0], 3, 3), v[1], Var())}), 2);

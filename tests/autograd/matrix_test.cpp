@@ -41,7 +41,7 @@ TEST(Matrices, GradientsInDouble) {
       inputs.push_back(random_tensor(shape, DType::f64, Device::reference, inputs.size() + 1));
     EXPECT_LT(gradient_error(test.run, inputs), 1e-9) << test.name;
   }
-  // One matrix in both places, and a part of what is used whole.
+  // The same matrix is both operands, and a part of it is used besides the whole.
   const Tensor x = random_tensor({4, 3}, DType::f64, Device::reference, 1);
   EXPECT_LT(gradient_error([](const auto& v) { return product(v[0], v[0]); }, {x}), 1e-9);
   EXPECT_LT(gradient_error([](const auto& v) { return add(rows_of(stack_rows(v[0], v[0]), 2, 4), v[0]); }, {x}), 1e-9);

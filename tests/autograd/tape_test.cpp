@@ -35,7 +35,7 @@ TEST(Tape, SeedMayLiveOnTheDevice) {
   EXPECT_EQ(gradient_of(x), std::vector<double>{1.5});
 }
 
-// The CPU does not compute in f16, but it casts.
+// The CPU does not compute in f16, but it converts.
 TEST(Tape, WideningRoundsOnlyTheGradient) {
   for (const float factor : {2.0f, 1e-6f}) {  // 131072 is more than f16 holds, 1e-6 less than its normal numbers
     const Var x(Tensor::from(std::vector<f16>{f16(0.5f)}, {1}, Device::cpu), std::make_shared<Grad>());

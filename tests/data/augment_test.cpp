@@ -1,5 +1,5 @@
-// Augmentation recipes: the statistics of what they draw, the geometry of evaluation, and independence of everything
-// but the key.
+// Augmentation recipes: the statistics of their draws, the geometry of evaluation, and that the draws depend on the key
+// only.
 #include "data/augment.h"
 
 #include <gtest/gtest.h>

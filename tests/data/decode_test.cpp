@@ -1,4 +1,5 @@
-// Decoding: the same pixels as Pillow's, a crop equal to the crop of the whole, and broken files of every kind refused.
+// Decoding: the same pixels as Pillow's, a decoded crop equal to the crop of the whole image, and errors for broken
+// files of every kind.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -94,7 +95,7 @@ TEST(Decode, SixteenBitAndScaledPnm) {
   EXPECT_EQ(decode(bytes).pixels, (std::vector<uint8_t>{255, 255, 255, 51, 51, 51}));
 }
 
-// The error names the file, and the pixels that were there stay.
+// The error names the file, and earlier pixels in the buffer stay.
 void expect_broken(const std::vector<uint8_t>& bytes, const std::string& what) {
   std::vector<uint8_t> pixels = {1, 2, 3};
   const std::string name = "folder/broken.jpg";

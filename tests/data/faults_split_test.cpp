@@ -1,4 +1,4 @@
-// Test images of data that has no split of its own: held out by a seed, or from another place, never training images.
+// Test images of data that has no split of its own: held out by a seed, or from another path, never training images.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -68,11 +68,11 @@ TEST(Faults, A1SplitIsStratifiedAndSeeded) {
   EXPECT_NE(names_of(*test),
             names_of(*open_dataset(DataSource{.path = folder, .held_out = 0.2, .seed = 6}, Split::test)));
   const DataSource first{.path = folder, .held_out = 0.2, .seed = 0};
-  // The draw itself: a release that draws others would grade by images that a student was trained on.
+  // The draw must not change between releases: another draw would grade a student by its training images.
   EXPECT_EQ(names_of(*open_dataset(first, Split::test)),
             (std::set<std::string>{"a/3.jpg", "a/6.jpg", "b/10.jpg", "b/11.jpg", "b/28.jpg", "b/3.jpg", "b/30.jpg",
                                    "b/9.jpg", "c/0.jpg"}));
-  // However large the share, every class keeps a training image.
+  // Every class keeps a training image for any share.
   const DataSource most{.path = folder, .held_out = 0.999};
   EXPECT_EQ(counts_of(*open_dataset(most, Split::train)), (std::map<int32_t, int>{{0, 1}, {1, 1}, {2, 1}, {3, 1}}));
 }
@@ -102,7 +102,7 @@ TEST(Faults, A1SplitOfListsAndOfImagesWithoutLabels) {
   EXPECT_EQ(open_dataset(DataSource{.path = folder + "/plain.txt", .held_out = 0.3}, Split::train)->size(), 14);
   write_text(folder + "/single.txt", "a.jpg 0\nb.jpg 1\n");
   expect_error({.path = folder + "/single.txt", .held_out = 0.3}, {"single.txt", "two images"});
-  // The same file in two lines could be on either side.
+  // A file in two lines could be in both parts.
   std::string twice;
   for (int i = 0; i < 20; ++i) twice += "same.jpg 0\n";
   write_text(folder + "/twice.txt", twice);
@@ -142,7 +142,7 @@ TEST(Faults, A1OwnSplitsAreKnown) {
   expect_error({.path = folder + "/valued", .held_out = 0.5}, {"train/ and val/", "--split"});
   expect_error({.path = folder + "/tested", .test = folder + "/plain"}, {"train/ and test/", "--test"});
   expect_error({.path = folder + "/cifar", .held_out = 0.5}, {"test_batch.bin"});
-  // With nothing but train/ in it a folder can be divided.
+  // A folder that has only train/ can be divided.
   EXPECT_EQ(open_dataset(DataSource{.path = folder + "/alone", .held_out = 0.5}, Split::test)->size(), 1);
 }
 

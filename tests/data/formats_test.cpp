@@ -1,4 +1,4 @@
-// Image formats and lists as people have them: read as Pillow reads them, or counted.
+// Image formats and lists as users have them: coss reads them like Pillow, or counts them as left out.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -39,14 +39,14 @@ TEST(Faults, B1EveryUsualFormatGivesPillowsPixels) {
     const Decoded got = decode(bytes);
     ASSERT_EQ(got.height, expected.h);
     ASSERT_EQ(got.width, expected.w);
-    // Decoders of AVIF and HEIC round colors in ways of their own.
+    // Decoders of AVIF and HEIC round colors differently.
     EXPECT_LE(difference(got.pixels, expected.bytes).largest, name == "avif" || name.starts_with("heic") ? 3 : 0);
     const Region part{3, 5, 11, 13};
     EXPECT_EQ(difference(decode(bytes, part).pixels, cut(got, part)).largest, 0);
     for (size_t sixteenths = 1; sixteenths < 16; ++sixteenths) {
       const std::vector<uint8_t> half(bytes.begin(), bytes.begin() + std::ptrdiff_t(bytes.size() * sixteenths / 16));
       try {
-        decode(half);  // an error that names the file, or a picture whose rest was not needed
+        decode(half);  // an error that names the file, or a picture that did not need the rest
       } catch (const BrokenImage& error) {
         EXPECT_NE(std::string(error.what()).find("test.jpg"), std::string::npos) << error.what();
       }
@@ -111,7 +111,7 @@ TEST(Faults, A2AFolderThatLooksLikeAPartAndIsNone) {
   says(refuse_names({"train/a/1.jpg", "Training/a/2.jpg", "val/a/3.jpg"}), "which one holds the training images");
   says(refuse_names({"train/a/1.jpg", "holdout/a/2.jpg"}), "none of which is called val/ or test/");
   says(refuse_names({"val/a/1.jpg", "test/a/2.jpg"}), "and no train/");
-  // Vehicles: a class that is called "train", and one that is called "test".
+  // The classes are vehicles: one is called "train", and one "test".
   const std::string folder = scratch_folder();
   EXPECT_EQ(open_names(folder, {"train/1.jpg", "bus/2.jpg", "car/3.jpg"}, Split::train)->classes(), 3);
   EXPECT_EQ(open_names(scratch_folder(), {"test/1.jpg", "bus/2.jpg"}, Split::train)->classes(), 2);

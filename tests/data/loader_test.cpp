@@ -1,5 +1,5 @@
-// The loader: batches do not depend on the number of workers, every position can be started at, broken files are
-// replaced or marked, and errors reach the consumer.
+// The loader: batches do not depend on the number of workers, it can start at every position, broken files are replaced
+// or marked, and errors reach the consumer.
 #include "data/loader.h"
 
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ class FakeDataset : public Dataset {
   int64_t fatal_;
 };
 
-// A batch as bytes that can be compared: all that a consumer sees.
+// Everything that a consumer sees of a batch, as bytes that can be compared.
 std::vector<uint8_t> bytes_of(const Batch& batch) {
   std::vector<uint8_t> bytes;
   auto add = [&](const void* data, size_t size) {
@@ -245,7 +245,7 @@ TEST(Loader, ASamplerOfAnotherDatasetIsRefused) {
 
 TEST(Loader, RepeatedImagesGetTheirOwnAugmentation) {
   const FakeDataset dataset(20);
-  NeighborSampler sampler(std::vector<int32_t>(20, 4), 20, 5, 1, 1, 1);  // everyone's neighbor is image 4
+  NeighborSampler sampler(std::vector<int32_t>(20, 4), 20, 5, 1, 1, 1);  // the neighbor of every image is image 4
   Loader loader(dataset, sampler, options_with(2, 2));
   loader.start(0, 0);
   std::set<std::vector<float>> draws;

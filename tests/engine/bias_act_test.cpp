@@ -1,5 +1,6 @@
-// What stands around a library's convolution on a GPU (engine/cuda/library/bias_act.h), against plain loops: every
-// type, widths that are no multiple of a vector, addresses that are no multiple of 16, many rows and wide rows.
+// The kernels that complete a library's convolution on a GPU (engine/cuda/library/bias_act.h), against plain loops. The
+// cases: every type, widths that are no multiple of a vector, addresses that are no multiple of 16, many rows, wide
+// rows.
 #include "engine/cuda/library/bias_act.h"
 
 #include <gtest/gtest.h>

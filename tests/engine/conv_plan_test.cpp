@@ -1,4 +1,4 @@
-// What convolution on the CPU keeps between calls: plans by shape, weights in oneDNN's layouts by version.
+// The caches of convolution on the CPU: plans by shape, and weights in oneDNN's layouts by version.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -72,7 +72,7 @@ TEST_F(ConvPlan, HalfPrecisionIsRefusedInWords) {
   }
 }
 
-// Neighbors that arrive in any order of blocks, with ties: the lower index wins.
+// With ties the lower index wins, in whatever order the blocks of neighbors come.
 TEST(TopkInner, TiesGoToTheLowerIndexInAnyOrderOfBlocks) {
   Context& ctx = context(Device::cpu);
   const std::vector<float> ones(40 * 4, 1.0f);

@@ -1,6 +1,6 @@
-// The plans of convolutions on a GPU, as far as they can be checked without one: the file that remembers them, and, in
-// a build with the CUDA backend, whether cuDNN has an engine for every convolution that the models make. cuDNN plans
-// for a GPU that is described to it in JSON (from version 9.8 on); this one is an H200.
+// The plans of convolutions on a GPU, as far as they can be checked without one: the file that keeps them, and, in a
+// build with the CUDA backend, whether cuDNN has an engine for every convolution of the models. cuDNN plans for a GPU
+// that is described to it in JSON (from version 9.8 on); this one is an H200.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -177,7 +177,7 @@ std::vector<Layer> layers_of_models() {
                                {8, 24, 48, 3, 2, 3},
                                {5, 12, 24, 1, 1, 3}});
   // EfficientNet and MobileNetV3: stems as PyTorch and as TensorFlow pads them, of an even and an odd size; expanding,
-  // projecting and last layers; and a padding that is only behind elsewhere.
+  // projecting and last layers; and a padding at the end only.
   for (Activation activation : {Activation::silu, Activation::hardswish}) {
     for (bool same : {false, true}) {
       layers.push_back({224, 3, 32, 3, 2, 1, 1, -1, activation, same});
@@ -194,7 +194,7 @@ std::vector<Layer> layers_of_models() {
 class ConvPlans : public testing::Test {
  protected:
   void SetUp() override {
-    // Engines that are compiled at run time ask for the driver's library even then; the toolkit's stub will do.
+    // Engines that are compiled at run time need the driver's library even without a GPU; the toolkit's stub is enough.
     if (!dlopen("libcuda.so.1", RTLD_NOW)) {
       for (const char* folder : {"/usr/local/cuda/lib64/stubs", "/usr/local/cuda/lib/stubs"})
         if (dlopen((std::string(folder) + "/libcuda.so").c_str(), RTLD_NOW)) break;
@@ -207,8 +207,8 @@ class ConvPlans : public testing::Test {
       GTEST_SKIP() << "cuDNN " << version << " does not plan for a GPU that is not there: " << problem;
   }
 
-  // How many engines a way has. Not all are built: that takes a second for those that are compiled at run time, and
-  // cannot be finished without a GPU.
+  // How many engines a way has. Engines that are compiled at run time are not built: each takes a second, and cannot be
+  // finished without a GPU.
   size_t plans(const ConvKey& key, const ConvWay& way, std::string& problem) const {
     if (way.route == Route::product) return 1;
     const auto graph = ConvGraph::make(target_, way.folded ? key.folded() : key, way.route, problem);

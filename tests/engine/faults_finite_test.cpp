@@ -1,4 +1,4 @@
-// NaN stays visible on its way through the own kernels, as in PyTorch, and is counted on the host.
+// The own kernels pass NaN on, as in PyTorch, and it is counted on the host.
 #include <cmath>
 #include <limits>
 
@@ -26,7 +26,7 @@ TEST(Faults, A3NotFiniteIsCountedAtEveryPlace) {
   }
 }
 
-// Forward NaN stays NaN. Backward those that are made of pieces pass the gradient, hardsigmoid alone stops it.
+// Forward, NaN stays NaN. Backward, piecewise linear activations pass the gradient at NaN; only hardsigmoid blocks it.
 TEST(Faults, A3ActivationsKeepNan) {
   constexpr int64_t kCount = 35;  // two vectors and a rest
   for (const Device device : devices_under_test()) {
@@ -57,7 +57,7 @@ TEST(Faults, A3ActivationsKeepNan) {
   }
 }
 
-// One NaN makes its channel NaN: outputs, both running statistics, and the mask passes the gradient.
+// One NaN makes its channel NaN: the outputs and both running statistics. The mask passes the gradient.
 TEST(Faults, A3NormKeepsNan) {
   constexpr int64_t kRows = 10, kChannels = 19, kBad = 5;
   for (const Device device : devices_under_test()) {

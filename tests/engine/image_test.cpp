@@ -1,5 +1,5 @@
-// The image kernel of the CPU against Pillow and torchvision (goldens), and what the goldens do not say: flips, dtypes,
-// several images per batch, independence of the number of threads.
+// The image kernel of the CPU against Pillow and torchvision (goldens), and what the goldens do not cover: flips,
+// dtypes, several images per batch, independence of the number of threads.
 #include "engine/math/image.h"
 
 #include <gtest/gtest.h>

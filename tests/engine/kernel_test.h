@@ -42,8 +42,8 @@ struct Twin {
   Tensor& operator[](int side) { return sides[size_t(side)]; }
 };
 
-// f32: rounding of the inputs is shared, so only the order of the sums differs. bf16: one rounding of the result, whose
-// square is below 2^-18. f16: the same with 2^-22.
+// f32: both backends get the same rounded inputs, so only the order of the sums differs. bf16: the result is rounded
+// once, and the square of that error is below 2^-18. f16: the same with 2^-22.
 inline double bound(DType dtype) { return dtype == DType::f32 ? 1e-11 : dtype == DType::f16 ? 2.5e-7 : 5e-6; }
 
 class KernelTestBase {
@@ -64,7 +64,7 @@ class KernelTestBase {
   Twin constant(double value, Shape shape, DType dtype) const {
     return twin(std::vector<double>(size_t(shape.numel()), value), shape, dtype);
   }
-  // Memory that a kernel must overwrite: NaN, or 255 in bytes.
+  // Memory that a kernel must overwrite. It is filled with NaN, or with bytes of 255.
   Twin output(Shape shape, DType dtype) const {
     return constant(dtype == DType::u8 ? 255 : std::numeric_limits<double>::quiet_NaN(), shape, dtype);
   }
@@ -78,7 +78,7 @@ class KernelTestBase {
     }
   }
 
-  // looser > 1 needs a reason where it is used.
+  // Each use with looser > 1 gives its reason.
   static void expect_close(Twin& y, double looser = 1) {
     EXPECT_LE(normalized_error(y[0], y[1]), bound(y[0].dtype()) * looser);
   }

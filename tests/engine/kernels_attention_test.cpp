@@ -29,7 +29,7 @@ TEST_P(Attention, ForwardAndBackward) {
     expect_close(y, looser);
     expect_close(lse);
 
-    // From the same output: rounded to 16 bits it changes the sum that is taken away.
+    // Both backends get the same output: its rounding to 16 bits changes the sum that backward subtracts.
     y[1] = convert(y[0], DType::f64, Device::reference);
     lse[1] = convert(lse[0], DType::f64, Device::reference);
     Twin dy = normal(asked, compute(), 2), dqkv = output(all, compute());

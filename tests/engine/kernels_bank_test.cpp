@@ -1,4 +1,4 @@
-// CRD's memory banks: the contrast and the update against the reference, and what the draws promise.
+// CRD's memory banks: the contrast and the update against the reference, and the properties of the draws.
 #include <algorithm>
 #include <numeric>
 
@@ -21,7 +21,7 @@ class BankSuite : public KernelTest {
   }
   Twin whole(const std::vector<double>& values) const { return twin(values, {int64_t(values.size())}, DType::i32); }
 };
-// All in the accumulator's dtype, so f32 is the only one.
+// All tensors have the accumulator's dtype, so f32 is the only one.
 std::vector<Backend> f32_backends() {
   std::vector<Backend> list = backends();
   std::erase_if(list, [](const Backend& backend) { return backend.compute != DType::f32; });
@@ -41,7 +41,7 @@ TEST_P(BankSuite, Contrast) {
                              BankCase{70, 37, 50, 4, 61, false, true}, BankCase{3, 130, 40, 1, 9, false, true},
                              BankCase{2, 16, 90, 2, 300, true, true}}) {
     std::vector<double> begin{0}, order(size_t(of.images)), labels, indices;
-    // Classes of different sizes; which images are whose does not matter to the kernel.
+    // Classes of different sizes. The kernel does not depend on which images belong to which class.
     for (int64_t c = 1; c <= of.classes; ++c)
       begin.push_back(c == of.classes ? double(of.images)
                                       : std::floor(double(of.images * c * c) / double(of.classes * of.classes)));
@@ -99,7 +99,7 @@ TEST_P(CutmixSuite, Mixes) {
     }
 }
 
-// Draws of one row never meet before all images have come, and never one of the row's own class.
+// The draws of a row repeat no image before all have come, and none is of the row's own class.
 TEST(NegativeDraws, ArePermutationsOfTheOthers) {
   for (const int32_t images : {2, 3, 17, 1000}) {
     const int32_t begin = images / 3, end = images / 2 + 1;
@@ -117,7 +117,7 @@ TEST(NegativeDraws, ArePermutationsOfTheOthers) {
   }
 }
 
-// Over many rows each image is drawn as often as chance would have it: chi squared of 99 degrees below 160.
+// Over many rows the images are drawn about equally often: chi squared with 99 degrees of freedom is below 160.
 TEST(NegativeDraws, AreEven) {
   constexpr int kRows = 4000, kDraws = 10, kImages = 100;
   std::vector<int> first(kImages), all(kImages), pairs(kImages);
@@ -134,7 +134,7 @@ TEST(NegativeDraws, AreEven) {
   };
   EXPECT_LT(chi(first, kRows / double(kImages)), 160);
   EXPECT_LT(chi(all, kRows * kDraws / double(kImages)), 160);
-  pairs.erase(pairs.begin());  // two draws of a row never meet
+  pairs.erase(pairs.begin());  // two draws of a row are never equal
   EXPECT_LT(chi(pairs, kRows / double(kImages - 1)), 160);
 }
 

@@ -45,7 +45,7 @@ TEST_P(Channels, ScaleOfViewsThatBeginAnywhere) {
   }
 }
 
-// What is not copied stays as it was.
+// Columns that are not copied stay as they were.
 TEST_P(Channels, CopyColumns) {
   struct Case {
     int64_t rows, from_width, to_width;

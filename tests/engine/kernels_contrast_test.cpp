@@ -45,7 +45,7 @@ class Contrast : public KernelTest {
     expect_close(dstudent, c.looser);
   }
 };
-// These kernels compute in the accumulator's dtype alone.
+// These kernels compute in the accumulator's dtype only.
 std::vector<Backend> one_of_each_device() {
   std::vector<Backend> list;
   for (const Device device : devices_under_test()) list.push_back({device, DType::f32});
@@ -61,7 +61,7 @@ TEST_P(Contrast, OwnPairAndQueue) {
   check({3, 130, 300, 130, true});
 }
 
-// The released temperature of SEED makes the teacher's softmax a choice of its own pair.
+// With SEED's released temperature the teacher's softmax is nearly one at its own pair.
 TEST_P(Contrast, SharpTeachers) {
   check({7, 16, 100, 16, true, {.teacher_temperature = 1e-4f}});
   check({7, 16, 300, 16, true, {.student_temperature = 0.02f, .teacher_temperature = 0.05f}, 10});
@@ -78,13 +78,13 @@ TEST_P(Contrast, WithoutTeacherTheOwnPairIsTheTarget) {
   check({1, 4, 3, 0, true, {}, 1, false});
 }
 
-// Logits far outside of what exp() can hold, to both sides.
+// Logits far beyond the range of exp(), positive and negative.
 TEST_P(Contrast, LogitsOfAnySize) {
   check({4, 8, 70, 8, false, {.student_temperature = 0.05f, .teacher_temperature = 1}, 100, true, 20});
   check({4, 8, 70, 8, true, {.student_temperature = 0.05f, .teacher_temperature = 1}, 100, true, 20});
 }
 
-// Blocks of the queue in which one thread, or one block, finds greater products than those before.
+// Later blocks of the queue have greater products than the earlier ones.
 TEST_P(Contrast, GreatestProductsLast) {
   std::vector<double> keys;
   for (int i = 0; i < 600; ++i) keys.push_back(i / 300.0 - 1), keys.push_back(0.5);
@@ -99,7 +99,7 @@ TEST_P(Contrast, GreatestProductsLast) {
   expect_close(dstudent, 100);  // the difference of two means that are nearly equal
 }
 
-// Where student and teacher agree, the divergence is zero and the gradient is too.
+// Where student and teacher agree, divergence and gradient are zero.
 TEST_P(Contrast, AgreementIsTheMinimum) {
   const Device device = backend_.device;
   const Twin rows = unit({5, 12}, 1), queue = unit({40, 12}, 2);

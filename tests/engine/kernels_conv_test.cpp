@@ -24,7 +24,7 @@ ConvParams depthwise(int64_t stride, int64_t pad, int64_t dilation = 1) {
   return {.stride = stride, .pad = pad, .dilation = dilation, .groups = 1, .depthwise = true};
 }
 
-// As TensorFlow pads, the odd zero behind.
+// TensorFlow's padding: an odd zero is at the end.
 ConvParams same(int64_t stride, bool depthwise, int64_t groups = 1, int64_t dilation = 1) {
   return {.stride = stride, .dilation = dilation, .groups = groups, .depthwise = depthwise, .same = true};
 }
@@ -152,7 +152,7 @@ TEST_P(Conv, WeightGradient) {
   }
 }
 
-// What kernels that read several values at once may trip over: views that begin between their boundaries.
+// Views that begin between the boundaries of vectors, which is hard for kernels that read several values at once.
 COSS_KERNEL_SUITE(DepthwiseViews);
 
 TEST_P(DepthwiseViews, BeginAnywhere) {

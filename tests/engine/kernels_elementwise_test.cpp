@@ -8,7 +8,7 @@ namespace coss::test {
 
 COSS_KERNEL_SUITE(Elementwise);
 
-// Odd, so that every vector loop has a rest; and long enough for several threads.
+// Odd, so that every vector loop has a remainder, and long enough for several threads.
 constexpr int64_t kCount = 40003;
 
 TEST_P(Elementwise, FillWritesEveryType) {
@@ -131,7 +131,7 @@ TEST_P(Elementwise, SmoothActivations) {
   for (Activation kind : {Activation::silu, Activation::hardswish, Activation::sigmoid, Activation::hardsigmoid,
                           Activation::gelu, Activation::quick_gelu}) {
     SCOPED_TRACE(testing::Message() << "activation " << int(kind));
-    // Beside the usual values: zero, the kinks, both tails, and where a bare exponential would overflow.
+    // Besides usual values: zero, the kinks, both tails, and values where a plain exponential would overflow.
     std::vector<double> values = random_tensor({kCount}, DType::f64, Device::reference, 1, 3).to_doubles();
     for (const double value : {0.0, -3.0, 3.0, 1e-6, -8.0, 8.0, -90.0, 90.0, -1e4, 1e4})
       values[values.size() / 2 + size_t(std::abs(value)) % 97 + (value < 0)] = value;
@@ -150,7 +150,7 @@ TEST_P(Elementwise, SmoothActivations) {
   }
 }
 
-// The tails have their own size, which the large values of a common norm would hide.
+// The tails are compared by their own size, which the larger values would hide in a common norm.
 TEST_P(Elementwise, SmoothActivationsKeepTheirTails) {
   if (compute() != DType::f32) GTEST_SKIP() << "16-bit results are compared above";
   for (Activation kind : {Activation::silu, Activation::sigmoid, Activation::gelu, Activation::quick_gelu}) {
@@ -185,7 +185,7 @@ TEST_P(Elementwise, DropoutDrawsTheSameMaskTwiceAndOnEveryDevice) {
   EXPECT_NEAR(sum / double(kCount), 1, 0.015);
 }
 
-// Drop path: the elements of an image share their draw, which is that of a dropout over the images.
+// Drop path: the elements of an image share one draw, the same as in a dropout over the images.
 TEST_P(Elementwise, DropoutOfGroups) {
   for (const int64_t group : {2, 7, 64, 1250}) {
     const int64_t groups = 40, count = groups * group - 1;  // the last one is short

@@ -249,7 +249,7 @@ struct RandomBatch {
       add(p, random);
     }
   }
-  // With pixels of its own: gray levels around a ramp, so that neighbors differ and edges are there.
+  // Adds an image with new pixels: gray levels around a ramp, so that neighbors differ and there are edges.
   void add(ImageParams p, RandomStream& random) {
     p.offset = int64_t(pixels.size());
     for (int64_t i = 0; i < int64_t(p.source_h) * p.source_w * 3; ++i)
@@ -310,7 +310,7 @@ TEST_P(Augment, ExtremeSizesAsOnTheCpu) {
   }
 }
 
-// Sums of floats, which a processor may fuse with their products or not: now and then a level is rounded the other way.
+// A processor may fuse float sums with their products or not, so sometimes a level is rounded the other way.
 TEST_P(Augment, BlurAsOnTheCpu) {
   if (backend_.device == Device::cpu) GTEST_SKIP() << "this is the CPU";
   for (auto [window, sigma] : {std::pair{23, 0.3f}, std::pair{23, 2.0f}, std::pair{3, 1.0f}, std::pair{1, 1.0f},

@@ -16,7 +16,7 @@ TEST_P(LayerNorm, ForwardAndBackward) {
     both([&](const Kernels& k, Context& c, int side) {
       k.layer_norm_forward(c, 1e-6f, x[side], gamma[side], beta[side], y[side], mean[side], rstd[side]);
     });
-    // Rows of one number are all the same one: nothing evens out the error of its rounding.
+    // Rows of one element all give the same output, so its rounding error is not averaged.
     expect_close(y, shape.back() == 1 ? 4 : 1);
     expect_close(mean, 10);  // sums that cancel: the mean is far smaller than its terms
     expect_close(rstd);
@@ -25,14 +25,14 @@ TEST_P(LayerNorm, ForwardAndBackward) {
     Twin dgamma = normal(width, accumulator(), 5), dbeta = normal(width, accumulator(), 6);
     Twin dgamma_again = dgamma, dbeta_again = normal(width, accumulator(), 6);
     dgamma_again = normal(width, accumulator(), 5);
-    // From the same statistics: where all values of a row are nearly equal, rstd amplifies their rounding.
+    // Both backends get the same statistics: where all values of a row are nearly equal, rstd amplifies their rounding.
     mean[1] = convert(mean[0], DType::f64, Device::reference);
     rstd[1] = convert(rstd[0], DType::f64, Device::reference);
     both([&](const Kernels& k, Context& c, int side) {
       k.layer_norm_backward(c, x[side], gamma[side], mean[side], rstd[side], dy[side], dx[side], dgamma[side],
                             dbeta[side]);
     });
-    if (shape.back() > 1) expect_close(dx, 4);  // two sums are taken away
+    if (shape.back() > 1) expect_close(dx, 4);  // two sums are subtracted
     expect_close(dgamma);
     expect_close(dbeta);
 
@@ -74,7 +74,7 @@ TEST_P(LayerNorm, NormalizeRowsBackward) {
       both([&](const Kernels& k, Context& c, int side) {
         k.normalize_rows_backward(c, 0.25f, x[side], dy[side], dx[side]);
       });
-      expect_close(dx, 4);  // what lies along the row is taken away
+      expect_close(dx, 4);  // the part along the row is subtracted
     }
   }
 }

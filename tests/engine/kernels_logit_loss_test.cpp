@@ -13,7 +13,7 @@ TEST_P(LogitLosses, SoftCrossEntropy) {
       for (SoftCrossEntropyParams p :
            {SoftCrossEntropyParams{kind, 4, 4, 16}, SoftCrossEntropyParams{kind, 0.2f, 0.07f}}) {
         SCOPED_TRACE(shape.str() + " kind " + std::to_string(kind) + " at " + std::to_string(p.student_temperature));
-        if (compute() == DType::f16) p.weight *= 256;  // out of the subnormal numbers
+        if (compute() == DType::f16) p.weight *= 256;  // avoids subnormal numbers
         Twin student = normal(shape, compute(), 1), teacher = normal(shape, compute(), 2);
         Twin loss = output({1}, accumulator()), dstudent = output(shape, compute());
         both([&](const Kernels& k, Context& c, int side) {
@@ -32,7 +32,7 @@ TEST_P(LogitLosses, SoftCrossEntropy) {
   }
 }
 
-// The teacher becomes one-hot: differences of logits are exact, so even this temperature loses little.
+// The teacher's softmax becomes one-hot. Differences of logits are exact, so even this temperature loses little.
 TEST_P(LogitLosses, SharpTeachers) {
   for (const float temperature : {1e-2f, 1e-4f}) {
     const SoftCrossEntropyParams p{Kind::cross_entropy, 0.2f, temperature, 50};
@@ -76,7 +76,7 @@ TEST_P(LogitLosses, Dkd) {
   }
 }
 
-// Both sides are certain: the share of all other classes is below what 1 - p holds.
+// Student and teacher are certain: the probability of all other classes is too small to compute as 1 - p.
 TEST_P(LogitLosses, DkdOfConfidentRows) {
   Twin student = twin({60, 1, 2, 0, 3, 70}, {2, 3}, compute()), teacher = twin({50, 2, 0, 1, 0, 55}, {2, 3}, compute());
   Twin labels = twin({0, 2}, {2}, DType::i32);

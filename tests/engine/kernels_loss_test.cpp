@@ -119,7 +119,7 @@ TEST_P(Losses, CrossEntropyOfConfidentRows) {
   both([&](const Kernels& k, Context& c, int side) {
     k.cross_entropy(c, logits[side], labels[side], loss[side], dlogits[side]);
   });
-  // The CPU's vectors add 1 and what is far below it in float; f16 has steps of 2^-24 there.
+  // The CPU adds 1 and much smaller numbers in float; f16 has steps of 2^-24 there.
   if (backend_.device == Device::cuda && compute() != DType::f16) {
     expect_close(loss);
     expect_close(dlogits);
@@ -133,7 +133,7 @@ TEST_P(Losses, Coss) {
                       Shape{3, 5000}, Shape{600, 40}}) {
     for (CossParams p : {CossParams{}, CossParams{142.857f, 1, 1}, CossParams{2, 1, 0}, CossParams{2, 0.5f, 3}}) {
       SCOPED_TRACE(shape.str());
-      if (compute() == DType::f16) p.scale *= 1024;  // out of the subnormal numbers
+      if (compute() == DType::f16) p.scale *= 1024;  // avoids subnormal numbers
       Twin student = normal(shape, compute(), 1), teacher = normal(shape, compute(), 2);
       Twin terms = output({3}, accumulator()), dstudent = output(shape, compute());
       both([&](const Kernels& k, Context& c, int side) {
@@ -150,7 +150,7 @@ TEST_P(Losses, Coss) {
 TEST_P(Losses, CossWithZeroRowsAndColumns) {
   const Shape shape{6, 10};
   for (bool zero_student : {false, true}) {
-    if (zero_student && compute() == DType::f16) continue;  // 1 / smallest norm is above its greatest number
+    if (zero_student && compute() == DType::f16) continue;  // 1 / smallest norm exceeds the range of f16
     Twin student = normal(shape, compute(), 1), teacher = normal(shape, compute(), 2);
     Twin& target = zero_student ? student : teacher;
     std::vector<double> values = target[0].to_doubles();

@@ -5,8 +5,8 @@ namespace coss::test {
 
 class MapLosses : public KernelTest {
  protected:
-  // Few elements, perhaps all the same, may all round by nearly half of the last bit; small gradients are subnormal in
-  // f16.
+  // A few elements, perhaps all equal, may all round by nearly half of the last bit, and small gradients are subnormal
+  // in f16.
   double of_small(double in_f16) const { return compute() == DType::f16 ? in_f16 : compute() == DType::bf16 ? 3 : 1; }
 };
 INSTANTIATE_TEST_SUITE_P(Backends, MapLosses, testing::ValuesIn(backends()),
@@ -18,7 +18,7 @@ struct Maps {
   int64_t images, height, width, channels, of_teacher;
 };
 
-// One position, one channel, one image; more positions than channels and fewer; nothing a multiple of anything.
+// One position, one channel, one image; more positions than channels and fewer; no size divides another.
 constexpr Maps kMaps[] = {{1, 1, 1, 1, 1}, {1, 3, 5, 7, 4},   {3, 2, 2, 37, 11}, {2, 5, 3, 9, 40},
                           {2, 1, 3, 8, 8}, {1, 7, 7, 16, 24}, {70, 2, 1, 3, 5},  {1, 2, 9, 50, 70}};
 
@@ -125,7 +125,7 @@ TEST_P(MapLosses, NeuronSelectivity) {
   }
 }
 
-// Channels and images that are nothing but zeros, as behind a ReLU, have no direction and no gradient.
+// Channels and images of zeros, as after a ReLU, have no direction and no gradient.
 TEST_P(MapLosses, MapsOfZeros) {
   const Shape shape{2, 2, 3, 5};
   std::vector<double> values = random_tensor(shape, DType::f64, Device::reference, 1).to_doubles();
@@ -138,7 +138,7 @@ TEST_P(MapLosses, MapsOfZeros) {
   });
   expect_close(loss);
   for (const double value : ds[0].to_doubles()) EXPECT_TRUE(std::isfinite(value));
-  if (compute() == DType::f16) return;  // 1 / smallest norm is above its greatest number
+  if (compute() == DType::f16) return;  // 1 / smallest norm exceeds the range of f16
   both([&](const Kernels& k, Context& c, int side) {
     k.nst_loss(c, student[side], teacher[side], loss[side], ds[side]);
   });

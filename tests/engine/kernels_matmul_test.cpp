@@ -112,7 +112,7 @@ TEST_P(Matmul, BiasAndActivation) {
   }
 }
 
-// Weights and gradients are views into flat buffers, at any element; bias may come with accumulation.
+// Weights and gradients are views of flat buffers that begin at any element. A bias may be combined with accumulation.
 TEST_P(Matmul, ViewsAnywhere) {
   for (int64_t offset : {1, 4, 8}) {
     for (DType dtype : {compute(), accumulator()}) {

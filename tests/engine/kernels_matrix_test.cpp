@@ -36,7 +36,7 @@ TEST_P(Matrices, SoftmaxBackward) {
       Twin x = normal({rows, columns}, compute(), 1, 0.3), dy = normal({rows, columns}, compute(), 2);
       Twin y = output({rows, columns}, compute()), dx = output({rows, columns}, compute());
       kernels(backend_.device).softmax(context(backend_.device), temperature, x[0], y[0]);
-      y[1] = convert(y[0], DType::f64, Device::reference);  // the rounded one for both
+      y[1] = convert(y[0], DType::f64, Device::reference);  // both backends get the rounded y
       both([&](const Kernels& k, Context& c, int side) {
         k.softmax_backward(c, temperature, y[side], dy[side], dx[side]);
       });

@@ -75,7 +75,7 @@ TEST_P(TopK, LeavesPlacesEmptyWhenThereAreFewKeys) {
 }
 
 TEST_P(TopK, LargeProblemWithRealValues) {
-  // Real values: the sets agree although near-ties may be ordered differently.
+  // With real values the sets agree, although near-ties may have another order.
   const int64_t n = 300, width = 64, k = 20;
   Twin q = normal({n, width}, DType::f32, 7);
   Twin values = constant(-std::numeric_limits<double>::infinity(), {n, k}, DType::f32);

@@ -51,7 +51,8 @@ TEST_P(Norm, ForwardAndBackward) {
     Twin dy = normal(shape, compute(), 6), dx = output(shape, compute());
     Twin dresidual = test.residual ? output(shape, compute()) : Twin();
     Twin dgamma = normal(channels, accumulator(), 7, 10), dbeta = normal(channels, accumulator(), 8, 10);
-    // Where a value lies on a kink within rounding, the two masks may differ: backward gets the same one on both sides.
+    // Where a value is at a kink within rounding, the two masks may differ. So both backends get the same mask for
+    // backward.
     if (!mask[0].empty()) {
       const auto tested = mask[0].to_vector<uint8_t>(), exact = mask[1].to_vector<uint8_t>();
       int64_t differing = 0;
@@ -79,8 +80,8 @@ TEST_P(Norm, ForwardAndBackward) {
   }
 }
 
-// Many rows: the sums of many blocks, which a kernel of their own adds up, and blocks that take several passes.
-// Views: what does not begin at a multiple of 16 bytes.
+// Many rows: the sums of many blocks, which a separate kernel adds, and blocks with several passes. Views that do not
+// begin at a multiple of 16 bytes.
 TEST_P(Norm, ManyRowsAndViewsAnywhere) {
   struct Case {
     Shape shape;
@@ -112,7 +113,7 @@ TEST_P(Norm, ManyRowsAndViewsAnywhere) {
                          y[side], mean[side], rstd[side], mask[side]);
     });
     expect_close(y);
-    expect_close(mean, 100);  // cancels to a hundredth of its terms over thousands of rows
+    expect_close(mean, 100);  // the sum over thousands of rows cancels to a hundredth of its terms
     expect_close(rstd);
     expect_close(running_var);
 

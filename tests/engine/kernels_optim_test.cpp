@@ -91,7 +91,7 @@ TEST_P(Optimizers, LarsOfZeroWeightsTakesPlainSteps) {
   });
 }
 
-// Tensors of several chunks and of none, ranges that begin anywhere.
+// Tensors of several chunks and empty ones, and ranges that begin anywhere.
 TEST_P(Optimizers, LarsOfManySizes) {
   const std::vector<double> ends = {0, 5, 5, 4101, 4103, 17002, 26000};
   const int64_t count = 26000;

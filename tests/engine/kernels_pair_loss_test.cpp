@@ -3,7 +3,7 @@
 
 namespace coss::test {
 
-// Everything is in the accumulator's dtype: once per device.
+// All tensors have the accumulator's dtype, so there is one case per device.
 class PairLosses : public KernelTest {};
 INSTANTIATE_TEST_SUITE_P(Devices, PairLosses, testing::ValuesIn([] {
                            std::vector<Backend> list;
@@ -45,7 +45,7 @@ TEST_P(PairLosses, Nce) {
   }
 }
 
-// One row is certain of itself; a certain row that is wrong has 1 - p far below what a float holds beside 1.
+// Certain rows: one is right; where one is wrong, 1 - p is too small for a float beside 1.
 TEST_P(PairLosses, NceOfCertainRows) {
   for (int64_t rows : {1, 3}) {
     std::vector<double> values(size_t(rows * rows), -1.0);
@@ -98,7 +98,7 @@ TEST_P(PairLosses, Smd) {
   }
 }
 
-// A student that is its teacher, with rows that are equal: no pair is on the wrong side.
+// The student equals its teacher, and some rows are equal: no pair is on the wrong side.
 TEST_P(PairLosses, SmdOfEqualRows) {
   const std::vector<double> values{1, 1, 0.5, 1, 1, 0.5, 0.5, 0.5, 1};
   Twin same = twin(values, {3, 3}, accumulator()), cosine_weight = constant(0, {1}, accumulator());
@@ -122,7 +122,7 @@ TEST_P(PairLosses, NtXent) {
       both([&](const Kernels& k, Context& c, int side) {
         k.nt_xent_loss(c, temperature, cosines[side], loss[side], dcosines[side]);
       });
-      if (rows == 2) {  // nothing but the partner
+      if (rows == 2) {  // only the partner
         EXPECT_EQ(loss[0].item(), 0);
         for (double value : dcosines[0].to_doubles()) EXPECT_EQ(value, 0);
       } else {
@@ -133,7 +133,7 @@ TEST_P(PairLosses, NtXent) {
   }
 }
 
-// Partners that are alike and all others opposite: the sum over the others is far below 1.
+// Partners are equal and all other rows opposite: the sum over the others is far below 1.
 TEST_P(PairLosses, NtXentOfConfidentRows) {
   std::vector<double> values(36, -1.0);
   for (int r = 0; r < 6; ++r) values[size_t(r * 6 + r)] = values[size_t(r * 6 + (r + 3) % 6)] = 1;
@@ -142,7 +142,7 @@ TEST_P(PairLosses, NtXentOfConfidentRows) {
   both([&](const Kernels& k, Context& c, int side) {
     k.nt_xent_loss(c, 0.1f, cosines[side], loss[side], dcosines[side]);
   });
-  expect_close(loss, 1e4);  // the reference takes the logarithm of what is nearly 1
+  expect_close(loss, 1e4);  // the reference takes the logarithm of a number near 1
   expect_close(dcosines, 1e4);
 }
 

@@ -18,7 +18,7 @@ TEST_P(Pooling, MaxPool) {
         Case{{4, 66, 35, 136}, {}}, Case{{2, 6, 8, 24}, {3, 2, 0, true}}, Case{{1, 12, 7, 5}, {3, 2, 0, true}}}) {
     SCOPED_TRACE(test.x.str());
     const Shape out{test.x[0], test.p.out_size(test.x[1]), test.p.out_size(test.x[2]), test.x[3]};
-    // Few different values, all negative: many ties, and zero padding would win if it took part.
+    // Few different values give many ties; all are negative, so zero padding would win if it were counted.
     std::vector<double> values = random_tensor(test.x, DType::f64, Device::reference, 1).to_doubles();
     for (double& value : values) value = -1 - std::floor(std::abs(value) * 2) / 4;
     Twin x = twin(values, test.x, compute()), y = output(out, compute()), index = output(out, DType::u8);
@@ -33,7 +33,7 @@ TEST_P(Pooling, MaxPool) {
   }
 }
 
-// A NaN wins over what comes before it, the last of several; of nothing but -inf the first is the maximum.
+// A NaN wins over earlier values, so the last of several NaN wins. Of only -inf the first is the maximum.
 TEST_P(Pooling, MaxPoolOfNanAndInfinity) {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInfinity = std::numeric_limits<double>::infinity();
   for (const int64_t channels : {16, 3}) {

@@ -5,7 +5,7 @@ namespace coss::test {
 
 namespace {
 
-// All of these compute in the accumulator's dtype, whatever that of the activations is.
+// All of these compute in the accumulator's dtype, for any dtype of the activations.
 std::vector<Backend> devices() {
   std::vector<Backend> list = backends();
   std::erase_if(list, [](const Backend& backend) { return backend.compute != DType::f32; });
@@ -86,7 +86,7 @@ TEST_P(RelationLosses, DistancesAndAngles) {
         if (n == 1) {
           for (const double value : terms[0].to_doubles()) EXPECT_EQ(value, 0);
           EXPECT_EQ(ds[0].item(), 0);
-        } else if (n == 2) {  // their distance is the mean, and no angle differs, unless two equal rows have none
+        } else if (n == 2) {  // their distance is the mean, and no angle differs, unless equal rows have no angle
           for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(terms[0].to_doubles()[i], terms[1].to_doubles()[i], 1e-5);
         } else {
           expect_close(terms);
@@ -112,7 +112,7 @@ TEST_P(RelationLosses, NodesAndEdges) {
   }
 }
 
-// Nothing differs: both norms are 0, where the gradient is defined as 0.
+// Nothing differs, so both norms are 0, where the gradient is defined as 0.
 TEST_P(RelationLosses, NodesAndEdgesAtTheirMinimum) {
   Twin edges = twin(cosines(4, 1), {4, 4}, accumulator()), terms = output({3}, accumulator());
   Twin nodes = twin({1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}, {4, 4}, accumulator());
@@ -135,7 +135,7 @@ TEST_P(RelationLosses, InstanceEdges) {
       if (n > 2 || (n == 2 && same == 0)) expect_close(loss);
       if (n > 2 && same != 0) {
         expect_close(ds, 10);
-      } else {  // one distance is the largest, whatever it is
+      } else {  // one distance is always the largest
         for (const double value : ds[0].to_doubles()) EXPECT_NEAR(value, 0, 1e-6);
       }
     }

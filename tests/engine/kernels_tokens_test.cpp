@@ -52,7 +52,7 @@ TEST_P(Tokens, Join) {
       if (shared) expect_close(dfirst);
       if (kind == First::own) expect_equal(dfirst);
 
-      // Nobody may want the gradient of the first token.
+      // The gradient of the first token may be left out.
       Twin again = output(shape, compute());
       both([&](const Kernels& k, Context& c, int side) {
         k.join_tokens_backward(c, dy[side], none[side], again[side], dposition[side]);

@@ -1,4 +1,4 @@
-// What follows a matrix product on a GPU: bias, activation and accumulation, with and without whole vectors.
+// The epilogue of a matrix product on a GPU: bias, activation and accumulation, with and without whole vectors.
 #include "engine/cuda/library/matmul_epilogue.h"
 
 #include "tests/engine/kernel_test.h"
@@ -37,7 +37,7 @@ TEST_P(MatmulEpilogue, BiasActivationAndAccumulation) {
               const double z = product[size_t(i)] + (with_bias ? added[size_t(i % c.columns)] : 0);
               expected.push_back(reference::activate(activation, z) + beta * old[size_t(i)]);
             }
-            // Of few elements the rounding of one may be the greatest there is: 2^-22 in f16.
+            // With few elements one may have the largest rounding error, 2^-22 in f16.
             EXPECT_LE(normalized_error(y.to_doubles(), expected), 3 * bound(compute()));
           }
         }

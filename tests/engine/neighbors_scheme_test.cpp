@@ -1,4 +1,5 @@
-// The CUDA search's own borders: tiles, groups, passes, candidates that run out of space, and its two ways of scoring.
+// The borders inside the CUDA search: tiles, groups, passes, candidates that run out of space, and its two ways of
+// scoring.
 #include "engine/cuda/neighbors_scheme.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ using cuda::NeighborScheme;
 struct Found {
   std::vector<float> values;
   std::vector<int32_t> indices;
-  bool operator==(const Found& other) const {  // by their bits
+  bool operator==(const Found& other) const {  // compares bits
     return indices == other.indices &&
            std::equal(values.begin(), values.end(), other.values.begin(),
                       [](float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); });
@@ -28,7 +29,7 @@ struct Found {
 std::vector<float> normal(int64_t count, uint64_t seed) {
   return random_tensor({count}, DType::f32, Device::cpu, seed).to_vector<float>();
 }
-// Small whole numbers: all ways of adding them agree.
+// Small whole numbers have the same sum in any order.
 std::vector<float> coarse(int64_t count, uint64_t seed) {
   std::vector<float> values = normal(count, seed);
   for (float& value : values) value = std::round(2 * value);
@@ -42,7 +43,8 @@ struct Problem {
   int64_t count() const { return int64_t(keys.size()) / width; }
 };
 
-// Blocks of keys in the order given by their first keys; `shift` elements make the tensors' addresses odd.
+// Searches in blocks of keys, forward or backward. The tensors begin `shift` elements into their memory, so that they
+// are not aligned.
 Found search(const Problem& p, NeighborScheme scheme, int64_t block = 1 << 30, bool backwards = false,
              int64_t shift = 0) {
   auto shifted = [&](const std::vector<float>& values) {
@@ -69,7 +71,7 @@ Found search(const Problem& p, NeighborScheme scheme, int64_t block = 1 << 30, b
   return {values.to_vector<float>(), indices.to_vector<int32_t>()};
 }
 
-// In double, by sorting everything.
+// The expected result, computed in double by sorting everything.
 Found expected(const Problem& p) {
   Found found;
   for (int64_t i = 0; i < p.rows(); ++i) {
@@ -129,7 +131,7 @@ TEST_F(NeighborSchemes, BothWaysAndAnyBlocksAgreeToTheBit) {
   }
 }
 
-// Fifty of the keys differ by less than bf16 can tell, in an order that it gets wrong.
+// Fifty of the keys differ by less than bf16 can resolve, in an order that bf16 gets wrong.
 TEST_F(NeighborSchemes, NearTiesAreKeptUntilTheyAreScoredExactly) {
   const int64_t width = 96, k = 7;
   Problem p{.queries = normal(5 * width, 10), .keys = normal(120 * width, 11), .width = width, .k = k};

@@ -1,5 +1,5 @@
 // A folded convolution (engine/cuda/library/stem_fold.h) is the same convolution: forward and weight gradient against
-// the reference, for the windows of the models and for sizes, pads and channels that they do not have.
+// the reference, for the windows of the models, and for other sizes, paddings and channels.
 #include "engine/cuda/library/stem_fold.h"
 
 #include "tests/engine/kernel_test.h"

@@ -1,12 +1,12 @@
-// The kernels of transformers on tensors that begin at odd addresses, as views into flat buffers do, and on shapes that
-// take their other paths: many images, and as many columns as one warp still holds.
+// The kernels of transformers on tensors that are not aligned, as views of flat buffers may be, and on shapes that use
+// their other paths: many images, and the most columns that one warp holds.
 #include "tests/engine/kernel_test.h"
 
 namespace coss::test {
 
 COSS_KERNEL_SUITE(TransformerViews);
 
-// The same values one element further on; the reference stays as it is.
+// The same values, one element further in memory; the reference is unchanged.
 Twin shifted(const Twin& x) {
   const Tensor &source = x.sides[0], wide = convert(source, DType::f64, Device::reference);
   std::vector<double> values = wide.to_doubles();
@@ -32,7 +32,7 @@ TEST_P(TransformerViews, LayerNorm) {
                             dbeta[side]);
     });
     expect_close(y);
-    expect_close(dx, 4);  // two sums are taken away
+    expect_close(dx, 4);  // two sums are subtracted
     expect_close(dgamma);
     expect_close(dbeta);
   }

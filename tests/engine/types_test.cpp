@@ -58,7 +58,7 @@ Half from_bits(int bits) {
   return half;
 }
 
-// Every pattern survives the way to float and back; a NaN stays a NaN.
+// Every bit pattern is the same after conversion to float and back; a NaN stays a NaN.
 template <class Half>
 void expect_round_trip() {
   for (int bits = 0; bits < 65536; ++bits) {
@@ -70,7 +70,8 @@ void expect_round_trip() {
   }
 }
 
-// Between two finite neighbors: just below the middle goes down, the middle to the even pattern, just above it up.
+// Between two finite neighbors, a value just below the middle rounds down, the middle to the even pattern, a value just
+// above up.
 template <class Half>
 void expect_nearest_even(int infinity) {
   for (int sign : {0, 0x8000}) {
@@ -80,7 +81,7 @@ void expect_nearest_even(int infinity) {
       const auto middle = float((low + high) / 2);
       const float toward_zero = std::nextafter(middle, 0.0f), away = std::nextafter(middle, 2 * middle);
       ASSERT_EQ(int(Half(middle).bits), ((bits & 1) ? bits + 1 : bits) | sign);
-      if (bits == 0 && infinity == 0x7f80) continue;  // below the least bf16 there is no float on either side
+      if (bits == 0 && infinity == 0x7f80) continue;  // no float lies between zero and the middle below the least bf16
       ASSERT_EQ(int(Half(toward_zero).bits), bits | sign);
       ASSERT_EQ(int(Half(away).bits), (bits + 1) | sign);
     }
@@ -96,7 +97,7 @@ TEST(F16, RoundsToNearestEven) { expect_nearest_even<f16>(0x7c00); }
 
 TEST(Bf16, OverflowsToInfinity) {
   EXPECT_EQ(float(bf16(std::numeric_limits<float>::max())), std::numeric_limits<float>::infinity());
-  // A NaN whose payload lies only in the dropped bits must not become infinity.
+  // A NaN whose payload is only in the dropped bits must not become infinity.
   EXPECT_TRUE(std::isnan(float(bf16(std::bit_cast<float>(0x7f800001u)))));
 }
 

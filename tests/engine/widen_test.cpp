@@ -1,5 +1,6 @@
 // bf16 convolutions and products so large that, on a processor without bf16 instructions, they are computed in several
-// blocks; elsewhere the library computes them. Either way they are what fp32 gives of the same values, rounded once.
+// blocks; elsewhere the library computes them. In both cases the result is that of fp32 with the same values, rounded
+// once.
 #include "engine/cpu/library/widen.h"
 
 #include "engine/cpu/library/onednn.h"
@@ -23,7 +24,7 @@ Tensor cast_to(DType dtype, const Tensor& x) {
 }
 Tensor memory(Shape shape, DType dtype) { return Tensor(shape, dtype, Device::cpu); }
 
-// 3 * 2^20 values an image: two blocks on one or two threads.
+// 3 * 2^20 values per image give two blocks on one or two threads.
 struct WideConv : testing::Test {
   const int64_t images = 3;
   const ConvParams p{.stride = 2, .pad = 1};
@@ -70,7 +71,7 @@ TEST_F(WideConv, Gradients) {
   }
 }
 
-// 2^13 values a row: several blocks, of y's rows or of those that are summed over.
+// 2^13 values per row give several blocks, of y's rows or of the rows that are summed.
 TEST(WideMatmul, EveryTransposeTypeAndBeta) {
   const int64_t rows = 1500, depth = 4096, columns = 24;
   for (const bool transpose_a : {false, true})
@@ -109,7 +110,7 @@ TEST(WideWeights, FollowTheVersion) {
   EXPECT_EQ(cache.reorders(), before + 1);
   cpu::fill(processor(), 3, w);
   EXPECT_EQ(cache.widened(processor(), w).to_doubles(), std::vector<double>(35, 3));
-  // A smaller tensor in the same place is another one.
+  // A smaller tensor at the same address is another tensor.
   EXPECT_EQ(cache.widened(processor(), w.view(0, {3})).numel(), 3);
 }
 

@@ -1,5 +1,5 @@
-// The containers beside state dictionaries in zip: whole modules, TorchScript, NumPy and the tar of the first releases,
-// against what PyTorch and NumPy read from them; then tar archives made to harm.
+// Containers other than state dictionaries in zip: whole modules, TorchScript, NumPy and the tar of the first releases,
+// against what PyTorch and NumPy read from them; then malicious tar archives.
 #include <algorithm>
 #include <filesystem>
 
@@ -10,7 +10,7 @@
 namespace coss::test {
 namespace {
 
-// Every tensor of `expected` stands in `path` with the same numbers.
+// Checks that every tensor of the file `expected_path` is in `path` with the same values.
 TensorFile expect_twin(const std::string& path, const std::string& expected_path) {
   TensorFile file = open_tensor_file(path);
   const TensorFile expected = open_tensor_file(expected_path);
@@ -39,7 +39,7 @@ TEST(Containers, TorchScript) {
   const TensorFile file = open_tensor_file(golden("script.pt")),
                    expected = open_tensor_file(golden("module.safetensors"));
   EXPECT_EQ(file.container(), "TorchScript");
-  // A buffer that is not persistent is an attribute like any other here.
+  // A buffer that is not persistent cannot be told from other attributes here.
   EXPECT_EQ(file.tensors().size(), expected.tensors().size() + 1);
   for (const FileTensor& twin : expected.tensors()) {
     ASSERT_NE(file.find(twin.name), nullptr) << twin.name;
@@ -112,7 +112,7 @@ std::string octal(uint64_t value, int digits) {
   return out;
 }
 
-// A header; `size` is the text of its field, so that it may lie.
+// A header. `size` is the text of its field, so that it may be wrong.
 std::string header(const std::string& name, const std::string& size, char type = '0') {
   std::string block(kBlock, '\0');
   block.replace(0, name.size(), name);
@@ -238,7 +238,7 @@ TEST_F(HostileTar, MembersThatAreMissing) {
       linked += name != left_out ? member(name, content) : member(name, "", '2');
     }
     refuse(bytes, "without the member '" + left_out + "'");
-    refuse(linked, "without the member '" + left_out + "'");  // a link, to whatever it may be
+    refuse(linked, "without the member '" + left_out + "'");  // a link, to any target
     refuse(tar.bytes().substr(0, 8 * kBlock) + member(left_out, "}."), "two members named '" + left_out + "'");
   }
   refuse(member("letter.txt", "no checkpoint"), "without the member 'sys_info', not a PyTorch checkpoint");

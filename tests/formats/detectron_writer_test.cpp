@@ -1,4 +1,4 @@
-// Detectron2's pickle as coss writes it, taken apart by the pickle machine.
+// Detectron2's pickle as coss writes it, read back by the pickle machine.
 #include "formats/detectron_writer.h"
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// TensorBoard events, read back by a small parser of their own; and files that appear only when complete.
+// TensorBoard events, read back by a small parser; and files that appear only when complete.
 #include "formats/event_file.h"
 
 #include <sys/resource.h>
@@ -124,7 +124,7 @@ TEST(AtomicFile, AppearsOnlyWithCommit) {
 }
 
 TEST(AtomicFile, AFullDiskIsAnError) {
-  // A limit on the size of files stands for a full disk.
+  // A limit on the size of files acts as a full disk.
   const std::string path = scratch_folder() + "/file";
   struct rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);

@@ -1,4 +1,4 @@
-// Weights that are no numbers are refused when they are read, in every container, with file, tensor and how many.
+// Weights that are not finite are refused when they are read, in every container; the error has file, tensor and count.
 #include <cstring>
 #include <limits>
 
@@ -13,7 +13,7 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
 
-// A convolution, whose numbers change their order on the way, and a norm.
+// A convolution, whose values change their order when they are read, and a norm.
 struct Tiny {
   Params params;
   Var conv, gamma, beta;
@@ -29,7 +29,7 @@ struct Tiny {
   }
 };
 
-// Its tensors, with other values at some places of one of them.
+// Its tensors, with some values of one of them replaced.
 std::vector<NamedTensor> spoiled(const std::string& name, const std::vector<std::pair<size_t, float>>& values) {
   Tiny tiny;
   std::vector<NamedTensor> tensors = weights_as_tensors(tiny.params, "net");
@@ -49,7 +49,7 @@ void write_npz(const std::string& path, const std::vector<NamedTensor>& tensors)
   write_zip(path, entries);
 }
 
-// The message of loading them from a container; empty where that went well.
+// The error message of loading them from a container; empty without an error.
 std::string message_of(const std::string& suffix, const std::vector<NamedTensor>& tensors) {
   const std::string path = scratch_folder() + "/w." + suffix;
   if (suffix == "safetensors") write_safetensors(path, tensors, {});

@@ -1,4 +1,4 @@
-// Files as people have them, which were refused or took minutes: each test is named after the fault that it holds down.
+// Files of users that were once refused or took minutes.
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -17,7 +17,7 @@ double seconds_of(const std::function<void()>& action) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// Every value beside the weights that PyTorch's users save; two files have a tensor whose values cannot be read.
+// Values that users of PyTorch save besides the weights; two files have a tensor whose values cannot be read.
 TEST(Faults, C2ObjectsBesideTheWeights) {
   const auto shared = shared_folder();
   if (!shared) GTEST_SKIP() << "the shared folder is missing";
@@ -49,7 +49,7 @@ TEST(Faults, C2Float8) {
   EXPECT_EQ(file.read_floats(*file.find("e4m3")), (std::vector<float>{1, -1, 448, 0x1p-9f, 0x1p-6f, 0}));
   EXPECT_EQ(file.read_floats(*file.find("e5m2")),
             (std::vector<float>{1, -1, 57344, 0x1p-16f, std::numeric_limits<float>::infinity()}));
-  // A dtype that coss does not have stops only who needs the tensor.
+  // A dtype that coss does not have is an error only if the tensor is needed.
   const std::string header =
       R"({"a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})";
   write_text(path, little(header.size(), 8) + header + "xyz");

@@ -33,7 +33,7 @@ void expect_contains(const std::string& text, const std::string& part);
 std::string little(uint64_t value, int bytes);
 
 using Named = std::vector<std::pair<std::string, std::vector<int64_t>>>;
-// A file that claims to hold these tensors: names and shapes are what detection sees.
+// A file that claims to hold these tensors; detection sees names and shapes only.
 TensorFile hollow_file(const Named& tensors);
 // "name<TAB>dtype<TAB>64x3x7x7" per line.
 Named read_manifest(const std::string& path);

@@ -1,5 +1,5 @@
-// Damage in every place: each kind of file truncated at every sixteenth and with flipped bytes over its first 4 KiB
-// gives an Error that names it or a valid result, and nothing else.
+// Damaged files: each kind of file, truncated at every sixteenth and with flipped bytes in its first 4 KiB, gives an
+// Error that names it or a valid result, and nothing else.
 #include <algorithm>
 
 #include "formats/npy.h"
@@ -52,7 +52,7 @@ TEST_P(Hostile, FlippedBytes) {
   EXPECT_GT(refused, 0);
 }
 
-// The archive's checksums catch damage in a zip; malice would have them right.
+// The archive's checksums catch accidental damage in a zip; a malicious file has right checksums.
 TEST(HostileZip, FlippedPickleWithRightChecksums) {
   const std::string path = scratch_folder() + "/flipped.pt";
   ZipEntries entries = read_zip(golden_path("formats/zip.pt"));

@@ -1,4 +1,4 @@
-// Layouts: every published one is found without being named, and what does not fit is said.
+// Layouts: every published one is found without being named, and the report says what does not fit.
 #include "formats/layouts.h"
 
 #include <algorithm>
@@ -26,8 +26,8 @@ std::vector<WantedTensor> wanted_by(const std::string& model) {
 
 float number_of(const std::string& name) { return float(std::hash<std::string>{}(name) % 10007); }
 
-// A safetensors file of these tensors, all zeros but for the first number of each, which its name gives. The zeros
-// take no room on the disk.
+// A safetensors file of these tensors, all zeros except the first value of each, which follows from its name. The zeros
+// take no space on the disk.
 void write_sparse(const std::string& path, const Named& tensors) {
   std::string header = "{";
   int64_t end = 0;
@@ -100,7 +100,7 @@ constexpr Manifest kManifests[] = {
     {"clip_RN50", "clip_rn50", "", "clip", "visual.", 0},
 };
 
-// One network of each kind, filled again and again.
+// One network of each kind, which the tests fill repeatedly.
 struct Filled {
   Params params;
   std::unique_ptr<Network> network;  // where the parameters are
@@ -182,7 +182,7 @@ TEST(Layouts, SimclrV2InItsOwnSpelling) {
   EXPECT_EQ(seen, spelled.size());
 }
 
-// A network in miniature.
+// The tensors of a tiny network.
 const std::vector<WantedTensor> kSmall{{"conv1.weight", {4, 3, 3, 3}},
                                        {"bn1.weight", {4}},
                                        {"bn1.bias", {4}},
@@ -267,7 +267,7 @@ TEST(Layouts, OrderAndShapesAreTheLastResort) {
   EXPECT_EQ(match.tensors[6]->name, "out.weight");
   EXPECT_EQ(match.unexpected, std::vector<std::string>{"queue (4, 3, 3, 3)"});
 
-  // Twice the same: a guess would be as good as none.
+  // The same tensors twice: nothing tells which ones are meant.
   Named twice = tensors;
   for (auto [name, shape] : spelled_as(foreign)) twice.emplace_back("k." + name, shape);
   EXPECT_FALSE(match_layout(hollow_file(twice), kSmall).complete());

@@ -1,4 +1,4 @@
-// Name rules: the published tables of which name of one library is which of another, read in both directions.
+// Name rules: the published tables that map the names of one library to those of another, used in both directions.
 #include "formats/name_rules.h"
 
 #include <fstream>

@@ -1,4 +1,4 @@
-// .npy: files that NumPy wrote, round trips in whole and in pieces, and headers that lie.
+// .npy: files that NumPy wrote, round trips in whole and in pieces, and headers with wrong sizes.
 #include "formats/npy.h"
 
 #include <filesystem>

@@ -70,7 +70,7 @@ size_t expect_ordered(const std::string& model) {
   return nodes.size();
 }
 
-// Larger ones repeat the same layers; only who keeps the files waits for them.
+// Larger networks repeat the same layers; they are written only where the files are kept.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr int64_t kMostParameters = 1'500'000;
 #else

@@ -1,4 +1,4 @@
-// The pickle machine: every opcode group, and pickles made to harm.
+// The pickle machine: every opcode group, and malicious pickles.
 #include "formats/pickle.h"
 
 #include "tests/formats/format_support.h"
@@ -234,7 +234,7 @@ TEST_F(HostilePickle, ContainersThatHoldThemselves) {
 }
 
 TEST_F(HostilePickle, ContainersThatMultiply) {
-  // Each list holds the one before twenty times: 20^12 tensors if they were counted out.
+  // Each list holds the one before twenty times: written out these would be 20^12 tensors.
   std::string pickle = tensor(0, 4, 1) + "q\x01";
   for (int i = 1; i <= 12; ++i) {
     pickle += "(";
@@ -269,7 +269,7 @@ TEST_F(HostilePickle, CallsNothing) {
   refuse_file("cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nVf8\n\x85RVabc\n\x86R.");
 }
 
-// An instance of an unknown class is a bag of attributes; nothing else of that class is known or done.
+// An instance of an unknown class is a bag of attributes; nothing else of that class is used.
 std::string instance(const std::string& type, const std::string& attributes) {
   return "c" + type + "\n)\x81}(" + attributes + "ub";
 }
@@ -280,7 +280,7 @@ TEST_F(HostilePickle, InstancesAreBagsOfAttributes) {
   const TensorFile plain = open(instance("my\nNet", weight + text("size") + "K\x07" + text("training") + "\x88") + ".");
   EXPECT_EQ(plain.tensors().at(0).name, "w");
   EXPECT_EQ(plain.metadata(), (std::map<std::string, std::string>{{"size", "7"}}));
-  // A dictionary's kind with items of its own, one with slots, and how protocol 0 spells an instance.
+  // A subclass of a dictionary with items, a class with slots, and an instance in protocol 0.
   EXPECT_TRUE(open("cmy\nDict\n)\x81(" + weight + "u.").find("w"));
   EXPECT_TRUE(open("cmy\nNet\n)\x81N}(" + weight +
                    "u\x86"
@@ -288,7 +288,7 @@ TEST_F(HostilePickle, InstancesAreBagsOfAttributes) {
                   .find("w"));
   EXPECT_TRUE(open("ccopy_reg\n_reconstructor\n(cmy\nNet\nc__builtin__\nobject\nNtR}(" + weight + "ub.").find("w"));
   EXPECT_TRUE(open("ccopy_reg\n__newobj__\ncmy\nNet\n\x85R}(" + weight + "ub.").find("w"));
-  // A class that stands in a persistent id, and an attribute that names a function.
+  // A class in a persistent id, and an attribute that names a function.
   EXPECT_TRUE(
       open("(" + text("module") + "cmy\nNet\n" + text("net.py") + text("") + "tQ)\x81}(" + weight + "ub.").find("w"));
   EXPECT_TRUE(open(instance("my\nNet", weight + text("act") + "cmy\nrelu\n") + ".").find("w"));
@@ -313,8 +313,7 @@ TEST_F(HostilePickle, ModulesAreNamedAsTheirStateDictionary) {
 
 TEST_F(HostilePickle, InstancesDoNothing) {
   const std::string weight = text("w") + tensor(0, 4, 1);
-  // Called, called with arguments, given a state that only its code would understand, or left empty: names that run
-  // programs are refused wherever they stand.
+  // Names that run programs are refused everywhere: called, called with arguments, with a state, or left empty.
   expect_contains(refuse_file("cos\nsystem\n)R."), "wants to call 'os.system'");
   expect_contains(refuse_file("cos\nsystem\n" + text("ls") + "\x85\x81."), "wants to call 'os.system'");
   expect_contains(refuse_file("ccopyreg\n__newobj__\ncos\nsystem\n" + text("ls") + "\x86R."), "'os.system'");
@@ -324,13 +323,13 @@ TEST_F(HostilePickle, InstancesDoNothing) {
   expect_contains(refuse_file("ccopyreg\n_reconstructor\n(cos\nsystem\nc__builtin__\nstr\nNtR."), "'os.system'");
   refuse_file("ccopyreg\n_reconstructor\n(NNNtR.");
   refuse_file("ccopyreg\n__newobj__\nccopyreg\n__newobj__\n\x85R.");
-  // A list's items for something that may be a kind of list, or not.
+  // List items for an object that may be a subclass of list, or not.
   EXPECT_TRUE(open("cmy\nNet\n)\x81](K\x01"
                    "ea.")
                   .tensors()
                   .empty());
   expect_contains(refuse_file("}(" + weight + text("f") + "cos\nsystem\nu."), "'os.system'");
-  // Bags that hold themselves, and a memory for one long name.
+  // Bags that hold themselves, and many objects with one long name.
   EXPECT_TRUE(open("cmy\nNet\n)\x81q\x01}(" + text("self") + "h\x01" + weight + "ub.").find("w"));
   std::string names = "\x80\x04" + text(std::string(1 << 16, 'n')) +
                       "q\x01"
@@ -339,7 +338,7 @@ TEST_F(HostilePickle, InstancesDoNothing) {
   expect_contains(refuse_file(names + "l."), "copies");
 }
 
-// Values of foreign classes stand beside the weights: they are left out, named, and nothing of them is run.
+// Values of unknown classes besides the weights are left out and named, and none of their code runs.
 TEST_F(HostilePickle, ForeignValuesAreLeftOut) {
   const std::string weight = text("w") + tensor(0, 4, 1);
   const auto beside = [&](const std::string& value) { return open("}(" + weight + text("x") + value + "u."); };
@@ -352,7 +351,7 @@ TEST_F(HostilePickle, ForeignValuesAreLeftOut) {
   left_out("cmy\nfunction\n", "my.function");
   left_out("cmy\nKind\nK\x03\x85R", "my.Kind");                      // an enumeration
   left_out("cmy\nEmpty\n)\x81", "my.Empty");                         // without attributes
-  left_out("cmy\nThing\n)\x81" + text("state") + "b", "my.Thing");   // with a state of its own kind
+  left_out("cmy\nThing\n)\x81" + text("state") + "b", "my.Thing");   // with a state that only the class understands
   left_out("cmy\nPair\nK\x01K\x02\x86\x81", "my.Pair");              // a named tuple
   left_out("cmy\nPair\n)}(" + text("a") + "K\x01u\x92", "my.Pair");  // made from named arguments
   left_out(
@@ -361,7 +360,7 @@ TEST_F(HostilePickle, ForeignValuesAreLeftOut) {
       "my.make");  // called, then filled as a list
   left_out("ccopyreg\n_reconstructor\n(cmy\nText\nc__builtin__\nstr\n" + text("a") + "tR", "my.Text");
   left_out("ccopyreg\n__newobj__\ncmy\nPair\nK\x01\x86R", "my.Pair");
-  // A dictionary of a foreign kind that is called and then filled has its tensors under their names.
+  // An unknown subclass of dict that is called and then filled has its tensors under their names.
   EXPECT_TRUE(beside("cmy\nDict\n)R(" + weight + "u").find("x.w"));
   EXPECT_TRUE(beside("cmy\nPair\n" + tensor(0, 4, 1) + "K\x02\x86\x81").find("x.0"));
   EXPECT_TRUE(beside("ccollections\ndeque\n)R(" + tensor(0, 4, 1) + tensor(0, 4, 1) + "e").find("x.1"));

@@ -1,4 +1,4 @@
-// safetensors: round trip, and headers that lie.
+// safetensors: round trip, and headers with wrong values.
 #include "formats/safetensors.h"
 
 #include <cstring>
@@ -81,9 +81,9 @@ TEST_F(Safetensors, RefusesImpossibleTensors) {
        {entry("F32", "[2]", "[0,4]"), entry("F32", "[2]", "[4,12]"), entry("F32", "[2]", "[8,0]"),
         entry("F32", "[2]", "[-8,0]"), entry("F32", "[-2]", "[0,8]"), entry("F32", "[1.5]", "[0,8]"),
         entry("F32", "[\"2\"]", "[0,8]"), entry("F32", "[2]", "[0]"), entry("F32", "2", "[0,8]"),
-        entry("F32", "[4294967296,4294967296,4294967296]", "[0,8]"),
-        entry("F32", "[9223372036854775807,2]", "[0,8]"), entry("F32", "[4611686018427387904,4,0]", "[0,8]"),
-        entry("F32", "[18446744073709551615]", "[0,8]"), std::string("{}"), std::string("7")}) {
+        entry("F32", "[4294967296,4294967296,4294967296]", "[0,8]"), entry("F32", "[9223372036854775807,2]", "[0,8]"),
+        entry("F32", "[4611686018427387904,4,0]", "[0,8]"), entry("F32", "[18446744073709551615]", "[0,8]"),
+        std::string("{}"), std::string("7")}) {
     put(header(bad), 8);
     expect_contains(refuse(), "'a'");
   }

@@ -1,4 +1,5 @@
-// PyTorch's newer containers and safetensors against what PyTorch reads, on own small files and on real checkpoints.
+// PyTorch's newer containers and safetensors against what PyTorch reads, with small files of the tests and with real
+// checkpoints.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -87,7 +88,7 @@ TEST(TensorFile, DeflatedZip) {
   write_zip(folder + "/big.pt", {{"a/data.pkl", pickle}, {"a/data/0", swapped}, {"a/byteorder", "big"}});
   const TensorFile big = open_tensor_file(folder + "/big.pt");
   EXPECT_EQ(big.read_floats(*big.find("w")), (std::vector<float>{10, 11, 12, 13, 14, 15}));
-  // A storage that ends before what the pickle says.
+  // A storage that is shorter than the pickle says.
   write_zip(folder + "/short.pt", {{"a/data.pkl", pickle}, {"a/data/0", storage.substr(0, 100)}});
   expect_contains(error_of([&] { open_tensor_file(folder + "/short.pt"); }), "100 bytes where 4000");
   write_zip(folder + "/none.pt", {{"a/data.pkl", pickle}});

@@ -1,4 +1,5 @@
-// PyTorch's zip container as coss writes it: what is written is read back, aligned, and whole or not there.
+// PyTorch's zip container as coss writes it: the file can be read back, its data is aligned, and it is complete or does
+// not exist.
 #include "formats/torch_writer.h"
 
 #include <cstring>

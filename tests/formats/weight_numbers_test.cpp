@@ -1,4 +1,5 @@
-// Orders of numbers, the checksum of zip entries, and filling parameters from every container at once.
+// The order of values in files and in the engine, the checksum of zip entries, and filling parameters from every
+// container.
 #include "formats/weight_numbers.h"
 
 #include <filesystem>

@@ -11,7 +11,7 @@
 namespace coss::test {
 namespace {
 
-// A network in miniature: one parameter of each layout.
+// A tiny network with one parameter of each layout.
 struct Tiny {
   Params params;
   Var conv, depthwise, fc, bias, gamma;
@@ -130,7 +130,7 @@ TEST(Weights, MissingAndMismatched) {
   const std::string message = error_of([&] { load_weights(path, b.params, "net", classifier); });
   expect_contains(message, path);
   expect_contains(message, "1 missing: conv1.weight (2, 4, 3, 3)");
-  EXPECT_EQ(b.values(), before);  // nothing of it was loaded
+  EXPECT_EQ(b.values(), before);  // nothing was loaded
 
   without("fc.weight");
   const WeightReport report = load_weights(path, b.params, "net", classifier);

@@ -10,7 +10,7 @@ void coss::test::fuzz_one(const std::vector<uint8_t>& bytes) {
     std::string name = (std::filesystem::temp_directory_path() / "coss-fuzz-XXXXXX").string();
     return std::filesystem::path(mkdtemp(name.data()));
   }();
-  // The folder's only file is the one in memory.
+  // The only file of the folder is a link to the one in memory.
   for (const char* name : {"test_batch.bin", "test.bin"}) {
     const std::filesystem::path link = folder / name;
     std::filesystem::remove(link);

@@ -1,5 +1,5 @@
-// Where libFuzzer is not: `fuzz_zip RUNS SEED…` gives each seed file to the target, then RUNS damaged ones. The damage
-// depends on nothing but its number.
+// The main program without libFuzzer: `fuzz_zip RUNS SEED…` gives each seed file to the target, then RUNS damaged ones.
+// The damage depends only on the number of the run.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -28,8 +28,7 @@ std::vector<Bytes> read_seeds(int count, char** paths) {
   return seeds;
 }
 
-// One to eight changes: a bit, a byte, a number that readers stumble over, a cut, a repetition, a piece of another
-// seed.
+// One to eight changes: a bit, a byte, a critical number, a cut, a repetition, a piece of another seed.
 Bytes damaged(const std::vector<Bytes>& seeds, uint64_t number) {
   std::mt19937_64 random(number);
   const auto below = [&](size_t limit) { return size_t(random() % limit); };

@@ -1,4 +1,4 @@
-// Fuzz target: image files, JPEG above all: the whole picture and a region that is cut out while decoding.
+// Fuzz target: image files, mainly JPEG: the whole picture, and a region that is cut out while decoding.
 #include <algorithm>
 
 #include "data/decode.h"
@@ -6,7 +6,7 @@
 
 void coss::test::fuzz_one(const std::vector<uint8_t>& bytes) {
   const std::string name = "the image's file";
-  // Large pictures take time, not other paths.
+  // Large pictures take more time but no other paths.
   constexpr int64_t kMostArea = 1 << 18;
   const auto whole = [](int32_t height, int32_t width) {
     if (int64_t(height) * width > kMostArea) return Region{0, 0, 1, 1};

@@ -1,4 +1,4 @@
-"""Makes the seeds of the fuzz targets that no golden is: `python tests/fuzz/make_seeds.py` (NumPy and Pillow)."""
+"""Makes the seeds of the fuzz targets that are not goldens: `python tests/fuzz/make_seeds.py` (NumPy and Pillow)."""
 import struct
 import zipfile
 from pathlib import Path

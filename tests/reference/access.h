@@ -45,8 +45,8 @@ inline bool passes(Activation kind, double value) {
   return kind == Activation::none || (!(value <= 0) && (kind == Activation::relu || !(value >= 6)));
 }
 
-// The derivative at the input x. On a kink it is PyTorch's choice: hardsigmoid's is zero at both ends, hardswish's is
-// that of the straight line outside.
+// The derivative at the input x. At a kink it is PyTorch's choice: zero for hardsigmoid at both ends, the slope of the
+// line outside for hardswish.
 inline double slope(Activation kind, double x) {
   auto swish = [](double scaled) { return sigmoid(scaled) * (1 + scaled * (1 - sigmoid(scaled))); };
   switch (kind) {
@@ -67,7 +67,7 @@ inline double slope(Activation kind, double x) {
   }
 }
 
-// beta * y, where beta == 0 overwrites whatever the memory held.
+// beta * y; with beta == 0 it is 0 whatever the memory holds.
 inline double keep(double beta, double y) { return beta == 0 ? 0 : beta * y; }
 
 }  // namespace coss::reference

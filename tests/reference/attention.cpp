@@ -1,11 +1,11 @@
-// Multi-head attention of the reference backend: one head at a time, its probabilities as a whole matrix.
+// Multi-head attention of the reference backend: one head at a time, with the whole matrix of its probabilities.
 #include "tests/reference/access.h"
 
 namespace coss::reference {
 
 namespace {
 
-// One head of one image, and where its numbers stand.
+// One head of one image, and the positions of its elements.
 struct Head {
   int64_t tokens, queries, width, channels;  // width of all heads, channels of this one
   int64_t image, head, heads;

@@ -13,7 +13,7 @@ double product(const double* a, const double* b, int64_t width) {
   return total;
 }
 
-// The images whose bank rows row i is held against, the positive first.
+// The images with whose bank rows row i is compared, the positive first.
 std::vector<int32_t> drawn(const BankContrastParams& p, int64_t step, int64_t row, int32_t index, int32_t label,
                            const Tensor& order, const Tensor& begin) {
   const int32_t* by_class = order.data<int32_t>();

@@ -1,11 +1,11 @@
-// Weighting of channels and copies of columns, of the reference backend.
+// Scaling of channels and copies of columns, for the reference backend.
 #include "tests/reference/access.h"
 
 namespace coss::reference {
 
 namespace {
 
-// Where the factor of element i of x (N,H,W,C) stands in (N,C).
+// The index in (N,C) of the factor of element i of x (N,H,W,C).
 int64_t factor_of(const Shape& x, int64_t i) { return i / (x[1] * x[2] * x[3]) * x[3] + i % x[3]; }
 
 }  // namespace

@@ -35,7 +35,7 @@ void assign(T& element, double value) {
     element = static_cast<T>(value);
 }
 
-// The draw number i of a step.
+// Whether draw i of a step drops.
 bool dropped(const DropoutParams& p, int64_t step, int64_t i) {
   const PhiloxWords words = dropout_words(p.seed, p.layer, step, i / 4);
   return philox_uniform(words.word[i % 4]) < p.rate;

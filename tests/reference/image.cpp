@@ -29,7 +29,7 @@ double filter_weight(bool bicubic, double x) {
   return 0;
 }
 
-// The taps of one output position: a filter as wide as the shrinking demands, cut at the border and renormalized.
+// The taps of one output position: the filter grows with the reduction in size, is cut at the border and renormalized.
 struct Taps {
   int64_t first = 0;
   std::vector<double> weights;

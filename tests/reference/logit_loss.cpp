@@ -5,7 +5,7 @@ namespace coss::reference {
 
 namespace {
 
-// log of softmax(x / temperature) over the elements of a row but one; -1: none is left out, and it gets 0.
+// log of softmax(x / temperature) over the elements of a row except `left_out`, which gets 0; -1 leaves none out.
 std::vector<double> log_softmax_without(int64_t left_out, const double* x, int64_t width, double temperature) {
   double greatest = -INFINITY, sum = 0;
   for (int64_t k = 0; k < width; ++k)

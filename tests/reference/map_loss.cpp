@@ -37,7 +37,7 @@ struct Unit {
     length = std::sqrt(length);
     for (double& v : values) v /= std::max(length, kSmallestNorm);
   }
-  // Of what was scaled, from the gradient of the unit vector.
+  // The gradient by the original vector, from that by the unit vector.
   std::vector<double> backward(const std::vector<double>& dy) const {
     double along = 0;
     for (size_t i = 0; i < values.size(); ++i) along += values[i] * dy[i];
@@ -114,7 +114,7 @@ void nst_loss(Context&, const Tensor& student, const Tensor& teacher, Tensor& lo
     const std::vector<Unit> y = unit_channels(in(teacher) + n * positions * of_teacher, positions, of_teacher);
     std::vector<std::vector<double>> dx(x.size(), std::vector<double>(size_t(positions), 0.0));
     const double share = 1 / double(images);
-    // The first sum has each product twice, once for either factor.
+    // The first sum has each product twice, once for each factor.
     total += share * (mean_square_product(x, x, 2 * share, &dx) + mean_square_product(y, y, 0, nullptr) -
                       2 * mean_square_product(x, y, -2 * share, &dx));
     for (int64_t c = 0; c < channels; ++c) {

@@ -1,4 +1,4 @@
-// Nearest neighbors of the reference backend: sort everything.
+// Nearest neighbors of the reference backend: it sorts everything.
 #include "tests/reference/access.h"
 
 namespace coss::reference {

@@ -50,7 +50,7 @@ void norm_act_backward(Context&, const NormParams& p, const Tensor& x, const Ten
     }
     out(dgamma)[c] += product;
     out(dbeta)[c] += sum;
-    // The mean and the variance depend on x too: their share of dz is taken out along 1 and along the normalized x.
+    // The mean and the variance depend on x too, so the parts of dz along 1 and along the normalized x are subtracted.
     for (int64_t r = 0; r < rows; ++r) {
       out(dx)[r * width + c] = in(gamma)[c] * in(rstd)[c] *
                                (dz[size_t(r * width + c)] - sum / double(rows) - normal(r) * product / double(rows));

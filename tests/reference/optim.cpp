@@ -85,7 +85,7 @@ void clip_scale(Context&, float max_norm, const Tensor& square_sum, Tensor& scal
   if (length > double(max_norm)) out(scalars)[kGradScale] *= double(max_norm) / length;
 }
 
-// The division comes first: this step's gradients were made with the scale as it was.
+// The division comes first, because this step's gradients were made with the old scale.
 void update_loss_scale(Context&, const LossScaleParams& p, const Tensor& square_sum, Tensor& scaler, Tensor& scalars) {
   double &scale = out(scaler)[0], &updates = out(scaler)[1];
   const bool finite = std::isfinite(in(square_sum)[0]);
@@ -95,7 +95,7 @@ void update_loss_scale(Context&, const LossScaleParams& p, const Tensor& square_
   if (!finite) {
     scale = std::max(scale * double(p.backoff), 1.0);
   } else if (updates >= double(p.interval)) {
-    // The largest scale is that of the other backends, which hold it in f32.
+    // The largest scale is as in the other backends, which store it in f32.
     if (std::isfinite(float(scale * double(p.growth)))) scale *= double(p.growth);
     updates = 0;
   }

@@ -1,10 +1,10 @@
-// Losses over pairs of rows, as their papers write them.
+// Losses over pairs of rows, by the formulas of their papers.
 #include "tests/reference/access.h"
 
 namespace coss::reference {
 namespace {
 
-// p = softmax of the elements of `row` but `skipped`, over the temperature.
+// p = softmax of the elements of `row` except `skipped`, divided by the temperature.
 std::vector<double> probabilities(const double* row, int64_t count, double temperature, int64_t skipped) {
   double greatest = -1e300, sum = 0;
   for (int64_t j = 0; j < count; ++j)

@@ -8,7 +8,7 @@ namespace {
 double smooth_l1(double x) { return std::abs(x) < 1 ? x * x / 2 : std::abs(x) - 0.5; }
 double smooth_l1_slope(double x) { return std::clamp(x, -1.0, 1.0); }
 
-// |x_i - x_j|^2 from inner products; 0 for rows that are equal but for rounding.
+// |x_i - x_j|^2 from inner products; 0 for rows that differ by rounding only.
 struct SquareDistances {
   const double* gram;
   int64_t n;
@@ -16,7 +16,7 @@ struct SquareDistances {
     const double lengths = gram[i * n + i] + gram[j * n + j], square = lengths - 2 * gram[i * n + j];
     return i != j && square > 1e-6 * lengths ? square : 0;
   }
-  // Adds the gradient `by` of one such distance to that of the inner products.
+  // Adds the gradient `by` of one such distance to the gradient of the inner products.
   void pass(double by, int64_t i, int64_t j, double* dgram) const {
     dgram[i * n + i] += by;
     dgram[j * n + j] += by;

@@ -1,4 +1,4 @@
-// The third backend: every line of kernels.def as naive loops in double. It is the yardstick of the other two.
+// The third backend: every line of kernels.def as naive loops in double. The other two are compared with it.
 #include "engine/kernels.h"
 #include "tests/support/support.h"
 

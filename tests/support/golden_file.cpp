@@ -1,4 +1,4 @@
-// Reading goldens, and the C++ twin of the formula in tests/goldens/make/golden_support.py.
+// Reads goldens, and computes the formula of tests/goldens/make/golden_support.py in C++.
 #include "tests/support/golden_file.h"
 
 #include <cmath>
@@ -51,7 +51,7 @@ std::vector<double> uniform(const std::string& name, int64_t count, uint64_t see
   return values;
 }
 
-// For element i of an entry in the engine's layout, its place in PyTorch's.
+// The index in PyTorch's layout of element i of an entry in the engine's layout.
 int64_t file_position(const Params::Entry& entry, int64_t i) {
   const Shape& s = entry.shape;
   if (entry.layout == FileLayout::transposed) return i % s[1] * s[0] + i / s[1];

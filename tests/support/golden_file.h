@@ -15,7 +15,7 @@ class GoldenFile {
   std::vector<double> values(const std::string& key) const;
   double number(const std::string& key) const { return values(key).at(0); }
   Tensor tensor(const std::string& key, DType dtype, Device device) const;
-  // What follows `prefix` in each key that starts with it.
+  // The rest of each key that starts with `prefix`.
   std::vector<std::string> keys(const std::string& prefix) const;
 
  private:

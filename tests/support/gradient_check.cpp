@@ -93,7 +93,7 @@ double gradient_error(const Function& f, const std::vector<Tensor>& inputs, doub
     for (size_t i = 0; i < inputs.size(); ++i) {
       double error = 0;
       for (size_t j = 0; j < gradients[i].size(); ++j) error += std::pow(gradients[i][j] - expected[i][j], 2);
-      // An input without influence has only the noise of the differences: measured against the whole gradient.
+      // An input without influence has only the noise of the differences, so it is compared with the whole gradient.
       const double relative = error / std::max(dot(expected[i], expected[i]), 1e-6 * all);
       worst = std::isnan(relative) ? INFINITY : std::max(worst, relative);
     }

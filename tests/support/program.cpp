@@ -1,4 +1,4 @@
-// std::system with both streams in files.
+// Calls std::system with both streams redirected to files.
 #include "tests/support/program.h"
 
 #include <sys/wait.h>

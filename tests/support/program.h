@@ -12,7 +12,7 @@ struct Outcome {
 // `arguments` go through the shell; `prefix` is a command that runs the program, such as "timeout 1".
 Outcome run_program(const std::string& arguments, const std::string& prefix = "");
 
-// Of what a program printed.
+// Whether `text`, the output of a program, has `part`.
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::string read_file(const std::string& path);

@@ -28,7 +28,8 @@ double normalized_error(const std::vector<double>& a, const std::vector<double>&
 // The devices whose kernels are tested against the reference: cpu, and cuda on a GPU or, in a build without the CUDA
 // backend, its own kernels run on the processor.
 std::vector<Device> devices_under_test();
-// The same for whole networks: without kernels that run on the processor under a sanitizer, where they take minutes.
+// The same for whole networks. Under a sanitizer it leaves out the CUDA kernels that run on the processor, which would
+// take minutes.
 std::vector<Device> devices_for_networks();
 // Defined in tests/reference: the third backend, naive loops in double (f64, integers).
 void register_reference_backend();

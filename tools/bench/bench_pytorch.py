@@ -96,7 +96,7 @@ def build(name):
 
 
 def median_seconds(work, steps, device):
-    """As `coss bench` does: on a GPU groups of steps that follow each other without waiting."""
+    """As in `coss bench`: on a GPU, groups of steps run without waiting in between."""
     import torch
 
     gpu = device == "cuda"
@@ -115,7 +115,7 @@ def median_seconds(work, steps, device):
 
 
 def memory_taken(device):
-    """Bytes that the process has taken: of the machine at its peak, or of the GPU with all that is cached."""
+    """Bytes that the process has taken: the peak of host memory, or the GPU memory with all that is cached."""
     import torch
 
     if device == "cuda":

@@ -56,7 +56,7 @@ void run_bench_load(const BenchLoadOptions& options) {
   const int64_t before = peak_of_process();
   load(params);
   const int64_t memory = peak_of_process() - before;
-  double loading = 1e9, twice = 1e9;  // the best of several: the file lies in the page cache
+  double loading = 1e9, twice = 1e9;  // the best of several, since the file is in the page cache
   for (int64_t run = 0; run < options.runs; ++run) {
     loading = std::min(loading, seconds_of([&] { load(params); }));
     twice = std::min(twice, seconds_of([&] {

@@ -35,9 +35,9 @@ int64_t status_bytes(const std::string& key) {
 }
 
 struct Cost {
-  double seconds = 0, processor_seconds = 0;  // the latter of all threads, which a busy machine does not stretch
-  int64_t peak_bytes = 0;  // by which the process grew above its inputs; of a GPU what the pool gave out
-  int64_t pool_bytes = 0;  // given out by the pool above the inputs
+  double seconds = 0, processor_seconds = 0;  // processor_seconds: of all threads; a busy machine does not lengthen it
+  int64_t peak_bytes = 0;                     // growth of the process above its inputs; on a GPU the pool's peak
+  int64_t pool_bytes = 0;                     // the pool's peak above the inputs
 };
 
 double median(std::vector<double> values) {
@@ -55,7 +55,7 @@ Cost cost_of(const MethodInfo& method, const BenchLossesOptions& options, Device
     inputs.forget_gradients();
     kernels(device).synchronize(ctx);
   };
-  // Code is loaded, threads are started, plans of the libraries exist before anything counts.
+  // A first call loads the code, starts the threads and makes the libraries' plans before anything is measured.
   {
     PoolScope::Memory memory(device);
     const PoolScope scope(ctx, memory);
@@ -69,10 +69,10 @@ Cost cost_of(const MethodInfo& method, const BenchLossesOptions& options, Device
   DrawnInputs inputs(options.sizes, device, options.common.batch);
   const LossCall loss = method.loss_alone(inputs);
   kernels(device).synchronize(ctx);
-  ctx.pool().trim();  // in this scope it is the one of `memory`
+  ctx.pool().trim();  // in this scope it is the pool of `memory`
   ctx.pool().reset_peak();
   const size_t inputs_bytes = ctx.pool().bytes_in_use();
-  std::ofstream("/proc/self/clear_refs") << 5;  // the peak starts anew
+  std::ofstream("/proc/self/clear_refs") << 5;  // resets the peak
   const int64_t before = status_bytes("VmRSS:");
 
   Cost cost;

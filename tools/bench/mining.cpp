@@ -1,4 +1,4 @@
-// `coss bench mining`: the time of the exact neighbors of random features that are on the device already.
+// `coss bench mining`: the time to find the exact neighbors of random features that are on the device already.
 #include <fmt/format.h>
 
 #include <chrono>

@@ -26,10 +26,10 @@ struct BenchOptions {
   bool trace = false, eager = false;
 };
 
-// Seconds of one call of `work`: the median of several groups. The calls of a group follow each other without waiting,
-// as the steps of a training run do; on the CPU, where every call waits, a group is one call.
+// Seconds of one call of `work`: the median of several groups. The calls of a group run without waiting in between,
+// like the steps of a training run. On the CPU, where every call waits, a group is one call.
 double median_seconds(int64_t calls, Device device, const std::function<void()>& work) {
-  constexpr int kWarmUp = 3, kGroups = 5;  // as they stand, recorded, replayed
+  constexpr int kWarmUp = 3, kGroups = 5;  // eager, recorded, replayed
   const int64_t group = device == Device::cuda ? calls : 1, groups = device == Device::cuda ? kGroups : calls;
   const auto finish = [&] { kernels(device).synchronize(context(device)); };
   for (int i = 0; i < (device == Device::cuda ? kWarmUp : 1); ++i) work();
@@ -45,7 +45,7 @@ double median_seconds(int64_t calls, Device device, const std::function<void()>&
   return times[size_t(groups / 2)];
 }
 
-// Memory that the process has taken: of the machine at its peak, or of the GPU since it is never given back.
+// Memory that the process has taken: the peak of host memory, or GPU memory, which is never given back.
 int64_t memory_taken(Device device) {
   if (device == Device::cuda) {
     DeviceInfo info;

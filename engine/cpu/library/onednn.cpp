@@ -65,7 +65,7 @@ auto choose(bool avoid_brgconv, const Make& make) {
 
 namespace {
 void append(dnnl::post_ops& post, dnnl::algorithm kind, float alpha, float beta) {
-  // Version 3 gives hardswish's line, x / 6 + 1 / 2, a choice of numbers.
+  // In version 3 hardswish's line, x / 6 + 1 / 2, has parameters.
   if (kind == dnnl::algorithm::eltwise_hardswish) alpha = 1 / 6.0f, beta = 0.5f;
   post.append_eltwise(kind, alpha, beta);
 }
@@ -244,7 +244,7 @@ Tensor WeightCache::widened(Context& ctx, const Tensor& w) {
   if (ctx.plans_only()) return Tensor(w.shape(), DType::f32, Device::dry);
   Entry& entry = entry_for({w.raw(), kSame - 1 - w.numel()}, {w.numel()}, DType::f32);
   if (entry.version != w.version()) {
-    cast(ctx, w, entry.reordered);  // and a new version, which get() sees
+    cast(ctx, w, entry.reordered);  // this also changes its version, which get() compares
     entry.version = w.version();
     ++reorders_;
   }
@@ -265,7 +265,7 @@ void WeightCache::evict(size_t incoming) {
 PlanKey::PlanKey(PlanKind kind, std::initializer_list<int64_t> list) {
   COSS_ASSERT(list.size() + 2 <= values.size());
   values[0] = int64_t(kind);
-  values[1] = omp_get_max_threads();  // a primitive divides its work when it is made
+  values[1] = omp_get_max_threads();  // a primitive divides its work among threads when it is made
   std::copy(list.begin(), list.end(), values.begin() + 2);
 }
 

@@ -64,10 +64,10 @@ dnnl::matmul::primitive_desc matmul_desc(const Desc& a, const Desc& b, const Des
 dnnl::reorder::primitive_desc reorder_desc(const Desc& x, const Desc& y, float beta);
 
 // Weights in the layouts that oneDNN chose, reordered once per version of the tensor. Least recently used entries go
-// when the cache exceeds its bounds, so weights that no longer exist do not stay for ever.
+// when the cache exceeds its bounds, so weights that no longer exist do not stay forever.
 class WeightCache {
  public:
-  // The number of a pair of layouts; kSame when they are equal and nothing needs reordering.
+  // An index for a pair of layouts; kSame when they are equal and nothing is reordered.
   static constexpr int kSame = -1;
   int conversion(const Desc& from, const Desc& to);
   const void* get(Context& ctx, const Tensor& w, int conversion);
@@ -84,7 +84,7 @@ class WeightCache {
   };
   struct Key {
     const void* pointer;
-    int64_t conversion;  // of widened(): a negative number that tells the size
+    int64_t conversion;  // negative for entries of widened(), and unique to a size
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {
@@ -94,7 +94,7 @@ class WeightCache {
     uint64_t version = 0, used = 0;
     Tensor reordered;
   };
-  // The entry of the key, made when there is none; its tensor is as `version` says.
+  // The entry of the key, made when there is none. Its `version` is that of the weights from which its tensor was made.
   Entry& entry_for(const Key& key, const Shape& shape, DType dtype);
   void evict(size_t incoming);
 
@@ -105,8 +105,8 @@ class WeightCache {
   int64_t reorders_ = 0;
 };
 
-// What a call needs besides its pointers. `finish` and `finish_bytes` are of wgrad: the result in oneDNN's layout is
-// kept in `finish_bytes` of workspace and added to the caller's from there.
+// What a call needs besides its pointers. Only wgrad has `finish` and `finish_bytes`: its result, in oneDNN's layout,
+// takes `finish_bytes` of workspace and is added to the caller's tensor from there.
 struct Plan {
   Primitive primitive, finish;
   int conversion = WeightCache::kSame;

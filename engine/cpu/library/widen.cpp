@@ -1,4 +1,4 @@
-// What the processor can do, the memory for fp32 copies, and the size of blocks.
+// Finds out what the processor can do, keeps the memory for fp32 copies, and chooses the size of blocks.
 #include "engine/cpu/library/widen.h"
 
 #include "engine/cpu/library/onednn.h"
@@ -24,7 +24,7 @@ Tensor wide_tensor(Context& ctx, WidePart part, const Shape& shape) {
   if (ctx.plans_only()) return Tensor(shape, DType::f32, Device::dry);
   Tensor& memory = ctx.state<State>().wide[size_t(part)];
   if (memory.numel() < shape.numel()) {
-    memory = {};  // before the new one is taken
+    memory = {};  // freed before the new memory is taken
     memory = Tensor({shape.numel()}, DType::f32, Device::cpu);
   }
   return memory.view(0, shape);
@@ -41,7 +41,7 @@ void narrow(Context& ctx, const Tensor& wide, Tensor& y) {
 }
 
 int64_t rows_per_block(int64_t rows, int64_t row_values, int64_t fixed_values) {
-  // A few MB: a third-level cache holds them, and a call of the library is worth its cost.
+  // A few MB fit a third-level cache, and are enough work for a call of the library.
   constexpr int64_t kBlockValues = 4 << 20;
   const int64_t block = std::max(kBlockValues, 4 * fixed_values) / std::max<int64_t>(row_values, 1);
   return std::clamp<int64_t>(block, std::min<int64_t>(threads(), rows), rows);

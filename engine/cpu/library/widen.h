@@ -14,13 +14,13 @@ bool library_computes(DType dtype);
 // Whether there are dot-product instructions of bf16, which make it faster than fp32.
 bool has_bf16_dot_product();
 
-// An fp32 tensor of this shape in memory that the backend keeps for the purpose; valid until the same part is asked for
-// again.
+// An fp32 tensor of this shape in memory that the backend keeps for this part; valid until the next call for the same
+// part.
 enum class WidePart : uint8_t { x, w, y };
 Tensor wide_tensor(Context& ctx, WidePart part, const Shape& shape);
-// The values of `x` there.
+// The same tensor, filled with the values of `x`.
 Tensor widened(Context& ctx, WidePart part, const Tensor& x);
-// Rounds into y.
+// Rounds `wide` into y.
 void narrow(Context& ctx, const Tensor& wide, Tensor& y);
 
 // All dimensions but the last as rows.
@@ -34,11 +34,12 @@ inline Tensor rows_of(const Tensor& x, int64_t first, int64_t count) {
   return x.view(first * row, shape);
 }
 
-// How many of `rows` rows make a block, when one of them takes `row_values` fp32 values in all tensors together, and
-// each block has `fixed_values` to pass over besides (a weight gradient). The same for the same number of threads.
+// The number of rows in a block, of `rows` in all. A row takes `row_values` fp32 values in all tensors together, and
+// each block also reads `fixed_values` (a weight gradient). The result depends on the number of threads only.
 int64_t rows_per_block(int64_t rows, int64_t row_values, int64_t fixed_values = 0);
 
-// body(first, count) for blocks of `rows`; once where there are none: a result is written all the same.
+// Calls body(first, count) for blocks of `rows`, and once with no rows where there are none, so that a result is
+// written.
 template <class Body>
 void for_blocks(int64_t rows, int64_t block, Body&& body) {
   int64_t first = 0;

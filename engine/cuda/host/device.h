@@ -1,7 +1,7 @@
-// The part of CUDA's language that our kernels use, as plain C++, so that they run and are checked without a GPU.
+// The part of CUDA's language that the kernels use, as plain C++, so that they run and are checked without a GPU.
 //
 // A grid runs block after block on the calling thread; the threads of a block are fibers, resumed in an order that
-// changes from block to block. Barriers, warp shuffles and votes hand over to the next fiber. What a GPU would leave
+// changes from block to block. Barriers, warp shuffles and votes switch to the next fiber. What a GPU would leave
 // undefined is an error that names the kernel: a barrier or a warp operation that not all threads reach, and a read and
 // a write (or two writes) of one element of shared memory by two threads with no barrier in between.
 #pragma once
@@ -42,21 +42,21 @@ void run_grid(const char* name, dim3 blocks, dim3 threads, size_t shared, const 
 void run_or_record(std::function<void()> work);
 // Counts a launch of the kernel at this address.
 void count_launch(const void* kernel);
-// The kernels that have been launched so far: a line "ADDRESS LAUNCHES" each, after that of run_grid itself, by which
-// addresses in the file of the program are found.
+// The kernels that were launched so far, one line "ADDRESS LAUNCHES" each. The first line is the address of run_grid,
+// from which check_cuda_kernels.py computes the addresses in the program file.
 std::string kernels_run();
 
 void barrier(const char* file, int line);
-// Every lane of `mask` gives a word and gets those of all lanes; `operation` tells the operations apart.
+// Every lane of `mask` gives a word and gets the words of all lanes; `operation` names the operation for errors.
 const uint64_t* exchange(unsigned mask, uint64_t word, const char* operation);
 
 // --- shared memory -------------------------------------------------------------------------------------------------
 
-// Who touched one element since the last barrier.
+// Which threads accessed an element since the last barrier.
 struct Touched {
   uint64_t write_epoch = 0, read_epoch = 0;   // 0: never
   int writer = -1, reader = -1;               // -2: several threads
-  unsigned writer_step = 0, reader_step = 0;  // operations that the warp had finished then
+  unsigned writer_step = 0, reader_step = 0;  // number of operations that the warp had finished then
   int reader_warp = -1;                       // -2: several
 };
 void note_read(Touched& touched, const char* name, size_t index);
@@ -116,7 +116,7 @@ class Shared {
 
 // The dynamic shared memory of the launch.
 unsigned char* dynamic_bytes();
-Touched* dynamic_touched();  // one per byte; an element uses its first byte's
+Touched* dynamic_touched();  // one per byte; an element uses that of its first byte
 size_t dynamic_size();
 template <class T>
 class DynamicShared {
@@ -149,7 +149,7 @@ T from_word(uint64_t word) {
   return value;
 }
 inline unsigned lane() { return self->linear % 32; }
-unsigned lane_mask();  // the lanes that this fiber's warp has
+unsigned lane_mask();  // the lanes of this fiber's warp that exist
 
 }  // namespace coss::cuda::host
 
@@ -207,7 +207,7 @@ inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 // Within two units in the last place of a quotient below 2^126.
 inline float __fdividef(float a, float b) { return a / b; }
-// One rounding per operation: the compiler does not fuse these.
+// Each operation rounds by itself: the compiler does not fuse these.
 inline float __fmul_rn(float a, float b) {
   volatile float product = a * b;
   return product;
@@ -229,7 +229,7 @@ T __ldg(const T* p) {
   return *p;
 }
 inline void __threadfence() {}
-// Whole numbers only in results that must not depend on the order of threads.
+// Kernels use them for whole numbers only, so that results do not depend on the order of threads.
 template <class T>
 T atomicAdd(T* p, T value) {
   const T old = *p;

@@ -32,7 +32,7 @@ constexpr unsigned kWarpSize = 32;
 
 enum class Wait { none, barrier, warp, done };
 
-using Place = std::array<void*, 5>;  // what __builtin_setjmp fills
+using Place = std::array<void*, 5>;  // the buffer of __builtin_setjmp
 
 struct Fiber : Thread {
   Place place{};
@@ -44,24 +44,24 @@ struct Fiber : Thread {
   int line = 0;
 };
 
-// One operation of a warp at a time: words given so far, by lane. Two sets in turn, since a fast lane may start the
-// next operation while a slow one still reads; it cannot get further than that.
+// The current operation of a warp: the words given so far, by lane. Two sets take turns, because a fast lane may start
+// the next operation while a slow one still reads; it cannot get further than that.
 struct Warp {
   uint64_t words[2][kWarpSize] = {};
   unsigned arrived = 0, mask = 0;
-  unsigned step = 0;  // operations finished
+  unsigned step = 0;  // number of finished operations
   const char* operation = nullptr;
-  unsigned lanes = 0;  // the lanes it has
+  unsigned lanes = 0;  // lanes that exist
 };
 
 struct Block {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Warp> warps;
-  unsigned count = 0;  // of fibers in use
+  unsigned count = 0;  // fibers in use
   const std::function<void()>* body = nullptr;
   const char* kernel = "";
-  uint64_t epoch = 1;        // counts barriers, over all blocks: what is older was before the last barrier
-  uint64_t block_epoch = 1;  // of the block's beginning
+  uint64_t epoch = 1;  // counts barriers over all blocks; an access with an older number was before the last barrier
+  uint64_t block_epoch = 1;  // its value when the block began
   std::string error;
   Place scheduler{};
   void* scheduler_fake_stack = nullptr;
@@ -78,9 +78,9 @@ Fiber& current() { return static_cast<Fiber&>(*self); }
 
 // --- switching -----------------------------------------------------------------------------------------------------
 
-// By the compiler's own setjmp and longjmp, which make no system call, where swapcontext makes two and the address
-// sanitizer's longjmp cleans the whole stack; ucontext only gives a fiber its stack. The compiler must not look into
-// these: it would see no way back from a leap, and keep values in registers that the other fiber uses.
+// Fibers switch by the compiler's own setjmp and longjmp, which make no system call; swapcontext makes two, and the
+// address sanitizer's longjmp cleans the whole stack. ucontext only gives a fiber its stack. The compiler must not
+// inline these functions: it would see no way back from a jump, and keep values in registers that the other fiber uses.
 COSS_OPAQUE void leap(Place& to) { __builtin_longjmp(to.data(), 1); }
 COSS_OPAQUE void jump(Place& from, Place& to) {
   if (__builtin_setjmp(from.data()) == 0) leap(to);
@@ -100,7 +100,7 @@ void to_scheduler() {
 #endif
 }
 
-// What a fiber throws to end itself once the block has failed.
+// A fiber throws this to end itself after the block has failed.
 struct Abandoned {};
 
 [[noreturn]] void fail(const std::string& what) {
@@ -108,7 +108,7 @@ struct Abandoned {};
   throw Abandoned{};
 }
 
-// A fiber's life: one thread of one block after the other.
+// The main function of a fiber: it runs one thread of one block after the other.
 void enter() {
 #ifdef COSS_ASAN
   __sanitizer_finish_switch_fiber(nullptr, &block.scheduler_stack, &block.scheduler_stack_bytes);
@@ -146,7 +146,7 @@ void resume(Fiber& fiber) {
 #endif
 }
 
-// Hands over until somebody sets wait back to none.
+// Switches to other fibers until one of them sets `wait` back to none.
 void hand_over() {
   to_scheduler();
   if (!block.error.empty()) throw Abandoned{};
@@ -176,7 +176,7 @@ void prepare(dim3 threads, size_t shared) {
   }
 }
 
-// Releases a barrier that all fibers have reached. Returns false when nothing can go on.
+// Releases a barrier that all fibers have reached. Returns false when no fiber can continue.
 bool release_barrier() {
   const Fiber* first = nullptr;
   unsigned waiting = 0, done = 0;
@@ -325,7 +325,7 @@ namespace {
 int warp_of(int thread) { return int(unsigned(thread) / kWarpSize); }
 unsigned own_step() { return block.warps[self->linear / kWarpSize].step; }
 
-// Was that access of another thread ordered before this one, by the warp's own operations?
+// Whether the warp's own operations ordered that access of another thread before this one.
 bool ordered(int thread, unsigned step) {
   return thread >= 0 && warp_of(thread) == warp_of(int(self->linear)) && step != own_step();
 }
@@ -351,7 +351,7 @@ void note_read(Touched& t, const char* name, size_t index) {
   } else if (t.reader != me && !ordered(me, t.reader_step)) {
     t.reader = -2;
   } else {
-    t.reader = me;  // earlier steps of this warp are ordered before whatever it does next
+    t.reader = me;  // earlier steps of this warp are ordered before its next access
   }
   t.read_epoch = block.epoch;
   t.reader_step = own_step();

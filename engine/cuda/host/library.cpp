@@ -1,5 +1,6 @@
-// What libraries do on a GPU, dense convolutions and matrix products, done by the CPU backend, so that whole training
-// steps run in the host-run build. f16 goes through f32, which the processor's library computes in.
+// Dense convolutions and matrix products, which are the libraries' work on a GPU. Here the CPU backend does them, so
+// that whole training steps run in the host-run build. f16 is converted to f32, because oneDNN on the processor does
+// not compute in f16.
 #include "engine/cuda/attention.h"
 #include "engine/cuda/launch.h"
 #include "engine/cuda/library/dense_conv.h"
@@ -17,7 +18,7 @@ Tensor widened(const Tensor& x) {
   return wide;
 }
 
-// work(y) on y, or on an f32 copy of it that is rounded back.
+// Calls work(y) on y, or on an f32 copy of it, which is then rounded to y.
 template <class Work>
 void on_wide(Tensor y, Work&& work) {
   if (y.dtype() != DType::f16) return work(y);
@@ -57,7 +58,7 @@ void matmul(Context&, const MatmulParams& p, const Tensor& a, const Tensor& b, c
       [=] { on_wide(y, [&](Tensor& out) { cpu::matmul(processor(), p, widened(a), widened(b), bias, out); }); });
 }
 
-// The own kernels run always: they are what is tested here.
+// The own kernels always run, because they are what is tested here.
 bool library_attention_forward(Context&, const AttentionShape&, const Tensor&, Tensor&, Tensor&) { return false; }
 bool library_attention_backward(Context&, const AttentionShape&, const Tensor&, const Tensor&, const Tensor&,
                                 const Tensor&, Tensor&) {

@@ -1,4 +1,5 @@
-// Device memory and recordings of the host-run build: memory is the host's, a recording is a list of what to do.
+// Device memory and recordings of the host-run build: memory is the host's, and a recording is a list of functions to
+// run.
 #include <cstdlib>
 #include <cstring>
 

@@ -1,5 +1,5 @@
-// Attention by cuDNN's fused kernels: 16-bit types, all tokens asking. Queries, keys and values are read where they lie
-// in qkv, as views with strides, and so are their gradients written; cuDNN's statistics are our lse.
+// Attention by cuDNN's fused kernels, for 16-bit types with all tokens as queries. Queries, keys and values are views
+// of qkv with strides, and so are their gradients. cuDNN's statistics are lse.
 #include "engine/cuda/library/attention_cudnn.h"
 
 #define CUDNN_FRONTEND_SKIP_JSON_LIB
@@ -24,8 +24,8 @@ constexpr size_t kCopiesLengths = 91500;
 
 enum Slot : int64_t { kQ = 1, kK, kV, kY, kLse, kDy, kDq, kDk, kDv };
 
-// Gradients that do not depend on the order of additions need the matrix of probabilities of a head, rounded up to
-// tiles: more than this, and than the activations take four times, is left to the own kernels.
+// Gradients in a fixed order of additions need workspace for a head's matrix of probabilities, rounded up to tiles.
+// Where that is more than this, and more than four times the activations, the own kernels are used.
 int64_t max_workspace(const AttentionShape& s) {
   return std::max(int64_t(1) << 30, 4 * s.images * s.tokens * 3 * s.width() * int64_t(size_of(s.dtype)));
 }

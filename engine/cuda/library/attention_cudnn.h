@@ -1,4 +1,5 @@
-// cuDNN's fused attention: plans of one shape each, for a GPU or, to check them, for one that is only described.
+// cuDNN's fused attention. A plan serves one shape, on a GPU that is there or, for tests, on one that is only
+// described.
 #pragma once
 #include <array>
 #include <map>
@@ -10,7 +11,7 @@
 
 namespace coss::cuda {
 
-// The addresses of an attention's tensors; backward has all, forward none of the gradients.
+// The addresses of an attention's tensors; forward uses none of the gradients.
 struct AttentionPointers {
   const void* qkv = nullptr;
   void *y = nullptr, *lse = nullptr;
@@ -20,9 +21,8 @@ struct AttentionPointers {
 
 class AttentionPlan {
  public:
-  // The heuristics' first engine whose results do not differ from run to run; null when there is none that can be
-  // built, `problem` says why. Engines compiled at run time cannot be built for a GPU that is not there: `build` false
-  // leaves that out.
+  // The heuristics' first engine whose results do not differ from run to run. Null when none can be built; `problem`
+  // then says why. Engines compiled at run time cannot be built for a GPU that is not there: build == false skips that.
   static std::unique_ptr<AttentionPlan> make(const ConvGraph::Target& target, const AttentionShape& shape,
                                              bool backward, bool build, std::string& problem);
   virtual ~AttentionPlan() = default;
@@ -31,7 +31,7 @@ class AttentionPlan {
   virtual void execute(cudnnContext* handle, const AttentionPointers& pointers, void* workspace) const = 0;
 };
 
-// Those made so far, by numbers of the shape and direction; null where the own kernels serve. None is ever dropped:
+// The plans made so far, by shape and direction; null where the own kernels are used. No plan is dropped, because
 // recorded steps run their code.
 class AttentionPlans {
  public:

@@ -1,7 +1,7 @@
-// Streaming kernels over rows of a matrix. Bytes moved: add_bias_act reads and writes y once and reads the residual
-// once, copy_rows and add_rows move each matrix once. A thread keeps its columns (and their bias) while it goes down a
-// few rows, so there is one division a thread; neighbors read neighboring 16 bytes. Where rows do not divide into
-// vectors of 8, or an address is not aligned to 16 bytes, a thread has one column.
+// Kernels that pass once over the rows of a matrix. Bytes moved: add_bias_act reads and writes y once and reads the
+// residual once, copy_rows and add_rows move each matrix once. A thread keeps its columns (and their bias) for a few
+// rows, so it needs one division; neighboring threads read neighboring 16 bytes. Where rows do not divide into vectors
+// of 8, or an address is not aligned to 16 bytes, a thread has one column.
 #include <algorithm>
 
 #include "engine/cuda/device.h"
@@ -12,10 +12,10 @@ namespace coss::cuda {
 namespace {
 
 constexpr int64_t kThreads = 256;
-constexpr int kRowsEach = 4;  // rows of one thread, loaded before the first is stored
+constexpr int kRowsEach = 4;  // rows that a thread loads before it stores the first
 
-// How a block's threads lie over the matrix: `columns` beside each other, below each other what is left of kThreads.
-// `groups` are the vectors of a row.
+// How a block's threads cover the matrix: `columns` threads along a row, and kThreads / columns rows. `groups` is the
+// number of vectors in a row.
 struct Tiling {
   int64_t rows, groups;
   int columns, down;
@@ -26,14 +26,14 @@ struct Tiling {
         columns(int(std::min(kThreads, group_count))),
         down(int(kThreads) / columns) {}
   Grid grid(const char* name) const {
-    // Blocks of one column of tiles have neighboring numbers; a grid is at most 65535 high.
+    // Blocks of one column of tiles have neighboring numbers; a grid's y dimension is at most 65535.
     const unsigned across = blocks_for(groups, columns);
     COSS_ASSERT(across < 65536);
     return {name, dim3(blocks_for(rows, int64_t(down) * kRowsEach), across), dim3(unsigned(columns * down))};
   }
 };
 
-// This thread's first row and its vector in the row; the rows that follow are `down` apart.
+// This thread's first row and its vector in the row; its other rows are `down` apart.
 struct Place {
   int64_t row, group;
 };

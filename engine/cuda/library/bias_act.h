@@ -1,4 +1,4 @@
-// What stands around a library's convolution: bias, residual and activation where the library does not fuse them,
+// Kernels that complete a library's convolution: bias, residual and activation where the library does not fuse them,
 // copies between widths and types, and the addition of a weight gradient. Device addresses of any alignment.
 #pragma once
 #include "engine/context.h"

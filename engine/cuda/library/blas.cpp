@@ -48,7 +48,7 @@ Functions open_library() {
   return functions;
 }
 
-// Opened once and never closed; a library that is missing is looked for again by the next call.
+// The library is opened once and never closed. If it is missing, the next call looks for it again.
 const Functions& lt() {
   static const Functions functions = open_library();
   return functions;
@@ -122,8 +122,8 @@ size_t Blas::Hash::operator()(const std::array<int64_t, 11>& key) const {
   return size_t(hash ^ hash >> 32);
 }
 
-// A row-major matrix is its transpose in the library's column-major view, so y^T = op(b)^T op(a)^T is computed: b is
-// its first factor, and the flags stay what they are.
+// The library is column-major and sees the transpose of each row-major matrix. So it computes y^T = op(b)^T op(a)^T: b
+// is its first factor, and the flags stay as they are.
 Blas::Plan& Blas::plan(const Product& p) {
   std::unique_ptr<Plan>& known = plans_[p.key()];
   if (known) return *known;
@@ -135,7 +135,7 @@ Blas::Plan& Blas::plan(const Product& p) {
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, p.epilogue);
-  // An address as good as those to come: the heuristic may look at it, but nothing reads there.
+  // A sample address with the alignment of the later ones: the heuristic may look at it, but nothing reads there.
   if (p.epilogue & CUBLASLT_EPILOGUE_BIAS)
     set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(uintptr_t(256)));
   fresh->first = p.transpose_b ? layout(p.input, p.depth, p.columns) : layout(p.input, p.columns, p.depth);
@@ -146,7 +146,7 @@ Blas::Plan& Blas::plan(const Product& p) {
   COSS_BLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
   const Owned<cublasLtMatmulPreferenceOpaque_t> owner(preference);
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kWorkspace));
-  // Parts of a sum meet in a step of their own, in f32 and in a fixed order, or there are none.
+  // If a sum is split into parts, a separate step adds them in f32 and in a fixed order.
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, uint32_t(p.align_b));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, uint32_t(p.align_a));

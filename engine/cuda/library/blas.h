@@ -1,5 +1,5 @@
-// cuBLASLt, opened at run time: one handle, and for every kind of matrix product that was asked for its descriptors and
-// the algorithm that the library's heuristic chose.
+// cuBLASLt, opened at run time: one handle, and for every kind of matrix product so far its descriptors and the
+// algorithm that the library's heuristic chose.
 #pragma once
 #include <cublasLt.h>
 

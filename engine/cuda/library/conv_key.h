@@ -1,5 +1,5 @@
 // What a cuDNN convolution plan depends on, as plain numbers: the key of the plans in memory and of those remembered in
-// a file. And the routes: the ways in which such a convolution can be computed, among which the fastest is chosen.
+// a file. Also the routes: the ways in which a convolution can be computed, of which the fastest is chosen.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -37,7 +37,8 @@ struct ConvKey {
     return r == 1 && s == 1 && params.stride == 1 && above() == 0 && left() == 0 && params.groups == 1;
   }
   bool wide() const { return dtype == DType::f32; }
-  // The first convolution of a network at stride 2, which folding (stem_fold.h) makes one of 16 channels at stride 1.
+  // Whether this is the first convolution of a network, at stride 2, which folding (stem_fold.h) turns into one of 16
+  // channels at stride 1.
   bool foldable() const {
     return !wide() && c <= 4 && params.stride == 2 && params.dilation == 1 && params.groups == 1;
   }
@@ -102,20 +103,20 @@ struct ConvKeyHash {
 enum class Route : uint8_t {
   plain,         // one cuDNN convolution
   fused,         // one cuDNN graph: conv, bias, residual and activation; or a weight gradient that is stored as f32
-  rounded_bias,  // the same with the bias rounded to the 16-bit type, as the folded weights beside it are: the engines
-                 // that cuDNN ships compiled take no other
+  rounded_bias,  // the same with the bias rounded to the 16-bit type, like the folded weights: cuDNN's precompiled
+                 // engines take no other bias
   separate,      // a convolution, then bias, residual and activation in an own kernel
   product,       // a matrix product (weight gradient of a pointwise convolution)
   padded,        // weight gradient, fused, with the channels of x padded to kPaddedChannels
-  widened,       // weight gradient of 16-bit inputs, copied to f32. Their products are exact in TF32: bf16 and f16
-                 // have no more bits of mantissa than its 10
+  widened,  // weight gradient of 16-bit inputs that are copied to f32. Their products are exact in TF32, since bf16 and
+            // f16 have at most its 10 bits of mantissa
 };
 constexpr size_t kRoutes = 7;
 constexpr const char* kRouteNames[kRoutes] = {"plain",   "fused",  "rounded_bias", "separate",
                                               "product", "padded", "widened"};
 inline const char* name_of(Route route) { return kRouteNames[size_t(route)]; }
 
-// A route, of the convolution itself or of the folded one.
+// A route, for the convolution itself or for the folded one.
 struct ConvWay {
   Route route = Route::plain;
   bool folded = false;

@@ -1,4 +1,4 @@
-// Opening cuDNN, and choosing the plans of convolutions.
+// Opens cuDNN, and chooses the plans of convolutions.
 #include "engine/cuda/library/cudnn.h"
 
 #include <cudnn.h>
@@ -19,8 +19,8 @@ namespace {
 
 constexpr const char* kLibrary = "libcudnn.so.9";
 constexpr size_t kOldest = 90000;
-// Engines of one way that are measured. Those that cuDNN ships compiled take milliseconds to try; those that it
-// compiles at run time take about a second each and are tried only where there are no others.
+// How many engines of one way are measured. Precompiled engines take milliseconds to try. Engines compiled at run time
+// take about a second each, and are tried only where there are no others.
 constexpr size_t kCompiledCandidates = 8, kRunTimeCandidates = 3;
 
 struct Library {
@@ -38,7 +38,8 @@ struct Library {
       return;
     }
     cudnn_frontend::cudnn_dlhandle = opened;
-    // cuDNN opens and closes NVRTC for every graph, which takes longer than planning it, unless someone holds it open.
+    // cuDNN opens and closes NVRTC for every graph, which takes longer than the planning, unless the program keeps it
+    // open.
     dlopen(("libnvrtc.so." + std::to_string(CUDART_VERSION / 1000)).c_str(), RTLD_LAZY | RTLD_LOCAL);
     const auto get_version = reinterpret_cast<decltype(&cudnnGetVersion)>(dlsym(opened, "cudnnGetVersion"));
     if (get_version) version = get_version();
@@ -96,14 +97,14 @@ class Stopwatch {
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-// Null for a product, which is not cuDNN's.
+// Null for a matrix product, which cuDNN does not compute.
 std::shared_ptr<ConvGraph> graph_of(const ConvGraph::Target& target, const ConvKey& key, const ConvWay& way,
                                     std::string& problem) {
   if (way.route == Route::product) return nullptr;
   return ConvGraph::make(target, way.folded ? key.folded() : key, way.route, problem);
 }
 
-// "fused folded: eng7_k24=21", as the file remembers it.
+// The text in the plan file, such as "fused folded: eng7_k24=21".
 std::string choice_of(const ConvPlan& plan) {
   return plan.way.text() + ":" + (plan.graph ? " " + plan.graph->name(plan.index) : "");
 }
@@ -126,7 +127,8 @@ std::vector<std::vector<ConvWay>> conv_ways(const ConvKey& key) {
       if (fold) return {{{Route::plain, true}, {Route::plain}}};
       return {{{Route::plain}}};
     case ConvKind::bias_act:
-      // cuDNN knows no hardswish. Of silu its engines promise no digits: enough for bf16, which has eight bits of them.
+      // cuDNN has no hardswish. Its engines do not say how exact their silu is, so it is used for bf16 only, which has
+      // eight bits.
       if (key.activation == Activation::silu && key.dtype == DType::bf16)
         return {{{Route::fused, fold}, {Route::separate, fold}}};
       if (!clips(key.activation)) return {{{Route::separate, fold}}};
@@ -150,7 +152,7 @@ std::vector<ConvPlan> conv_candidates(const ConvGraph::Target& target, const Con
                                       std::string& problem) {
   std::vector<ConvPlan> candidates;
   auto enough = [&] { return first_only && !candidates.empty(); };
-  // Takes up to `most` engines of a way; true when there was one.
+  // Takes up to `most` engines of a way; returns true if there was one.
   auto take = [&](const ConvWay& way, const std::shared_ptr<ConvGraph>& graph, bool at_run_time, size_t most) {
     size_t taken = 0;
     for (size_t i = 0; i < graph->count() && taken < most && !enough(); ++i) {
@@ -253,7 +255,7 @@ size_t Cudnn::fastest(const std::vector<ConvPlan>& candidates, const std::functi
   return fastest;
 }
 
-// The best of a few runs after one that loads the code; only one when it takes several times `enough`.
+// The shortest time of a few runs, after one that loads the code. Only one run when it takes several times `enough`.
 float Cudnn::time(const ConvPlan& plan, const std::function<void(const ConvPlan&)>& run, float enough) const {
   constexpr int kRuns = 4;
   Stopwatch watch(state_.stream());

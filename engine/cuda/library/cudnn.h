@@ -1,8 +1,8 @@
 // cuDNN 9 as this backend uses it: opened at run time, so that a program built with it starts without it, and the plan
 // of each convolution, chosen on first use by measuring candidates on the real tensors.
 //
-// What was chosen is remembered in a file (plan_file.h); a later run, and so a resumed one, takes it from there. With
-// COSS_NO_AUTOTUNE=1 nothing is measured, read or remembered: the first choice of cuDNN's heuristics is taken.
+// The choices are kept in a file (plan_file.h), from which later runs, also resumed ones, take them. With
+// COSS_NO_AUTOTUNE=1 nothing is measured, read or kept: the first choice of cuDNN's heuristics is taken.
 #pragma once
 #include <functional>
 #include <memory>
@@ -29,12 +29,12 @@ struct ConvPlan {
   ConvWay way;
   std::shared_ptr<ConvGraph> graph;  // null: Route::product
   size_t index = 0;                  // into the graph's configurations
-  size_t workspace = 0;              // bytes that cuDNN needs; what a way needs besides comes on top
+  size_t workspace = 0;              // bytes that cuDNN needs; the way may need more besides
 };
 
-// The ways to try for a convolution: those of a later group only when no earlier one has a plan.
+// The ways to try for a convolution, in groups. A later group is tried only when no earlier one has a plan.
 std::vector<std::vector<ConvWay>> conv_ways(const ConvKey& key);
-// The plans that are worth measuring: the heuristics' first few of each way that can be built; or only the very first.
+// The plans that are worth measuring: of each way the heuristics' first few that can be built; or only the very first.
 std::vector<ConvPlan> conv_candidates(const ConvGraph::Target& target, const ConvKey& key, bool first_only,
                                       std::string& problem);
 
@@ -48,13 +48,13 @@ class Cudnn {
   cudnnContext* handle() const { return handle_; }
   AttentionPlans& attention() { return attention_; }
 
-  // The plan of a convolution seen before, or null.
+  // The plan of a convolution that was chosen before, or null.
   const ConvPlan* find(const ConvKey& key) const {
     const auto found = plans_.find(key);
     return found == plans_.end() ? nullptr : &found->second;
   }
-  // Chooses the plan of a new one. `run` computes it by a candidate; it may write outputs, but not what the real
-  // computation adds to. Throws Error while a step is being recorded, and when there is no plan.
+  // Chooses the plan of a new convolution. `run` computes it with a candidate; it may write outputs, but not tensors to
+  // which the computation adds. Throws Error while a step is being recorded, and when there is no plan.
   const ConvPlan& choose(Context& ctx, const ConvKey& key, const std::function<void(const ConvPlan&)>& run);
 
  private:
@@ -66,7 +66,7 @@ class Cudnn {
   cudnnContext* handle_ = nullptr;
   bool measures_;
   PlanFile file_;
-  std::unordered_map<ConvKey, ConvPlan, ConvKeyHash> plans_;  // none is ever dropped: recorded steps run their code
+  std::unordered_map<ConvKey, ConvPlan, ConvKeyHash> plans_;  // plans stay: recorded steps run their code
   AttentionPlans attention_;
 };
 

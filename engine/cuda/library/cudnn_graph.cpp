@@ -1,5 +1,5 @@
-// Convolutions in cudnn-frontend's words. Dimensions are given as cuDNN orders them, (N,C,H,W) and (K,C,R,S), with the
-// strides of NHWC and KRSC; everything is accumulated in f32.
+// Describes convolutions to cudnn-frontend. Dimensions have cuDNN's order, (N,C,H,W) and (K,C,R,S), with the strides of
+// NHWC and KRSC. Everything is accumulated in f32.
 #include "engine/cuda/library/cudnn_graph.h"
 
 #define CUDNN_FRONTEND_SKIP_JSON_LIB
@@ -18,8 +18,8 @@ using Attributes = fe::graph::Tensor_attributes;
 using TensorPointer = std::shared_ptr<Attributes>;
 using Dims = std::vector<int64_t>;
 
-// Engines that want more scratch memory than this, and than the activations take, are left out: it would take the place
-// of a larger batch. The second bound grows with the batch, as what an engine pads or transposes does.
+// Engines that need more scratch memory than this, and more than the activations, are left out, since a larger batch is
+// a better use of it. The second bound grows with the batch, like the tensors that an engine pads or transposes.
 constexpr int64_t kWorkspace = int64_t(1) << 30;
 int64_t max_workspace(const ConvKey& key) {
   const int64_t elements = key.n * (key.h * key.w * key.c + key.p() * key.q() * key.k);
@@ -39,7 +39,7 @@ fe::DataType_t type_of(DType dtype) {
 
 std::string first_line(const std::string& text) { return text.substr(0, std::min(text.find('\n'), size_t(300))); }
 
-// What a route makes of a key: the convolution that cuDNN sees.
+// The convolution that cuDNN sees for a key on a route.
 ConvKey seen_by_library(ConvKey key, Route route) {
   if (route == Route::widened) {
     key.dtype = DType::f32;
@@ -49,8 +49,8 @@ ConvKey seen_by_library(ConvKey key, Route route) {
   return key;
 }
 
-// Unlike its base class it hands out plans by index and executes them itself: without the maps, the checks and the
-// calls through a shared CUDA runtime that the base's execute() makes each time.
+// Unlike its base class it gives plans by index and executes them itself. So it avoids the maps, the checks and the
+// calls through a shared CUDA runtime in the base's execute().
 class Graph final : public fe::graph::Graph, public ConvGraph {
  public:
   Graph(const ConvKey& key, Route route) : key_(seen_by_library(key, route)), route_(route) {
@@ -117,8 +117,8 @@ class Graph final : public fe::graph::Graph, public ConvGraph {
     return status.is_good();
   }
 
-  // Engines that add in an order of their own each time, in less than f32, or through transforms that lose digits, are
-  // no choice. TENSOR_CORE means TF32 where the inputs are f32.
+  // Not suitable are engines whose order of additions changes from run to run, that add in less than f32, or that use
+  // transforms which lose digits. TENSOR_CORE means TF32 where the inputs are f32.
   bool suitable(const std::vector<fe::NumericalNote_t>& notes) const {
     using Note = fe::NumericalNote_t;
     auto has = [&](Note note) { return std::find(notes.begin(), notes.end(), note) != notes.end(); };
@@ -149,7 +149,7 @@ class Graph final : public fe::graph::Graph, public ConvGraph {
     y->set_output(true).set_uid(int64_t(kConvOut) + 1).set_dim(dims).set_stride(strides_of(dims));
     y->set_data_type(type_of(dtype));
   }
-  // Of the graph's own, between two operations.
+  // A tensor inside the graph, between two operations.
   static TensorPointer inner(const TensorPointer& y, const Dims& dims) {
     y->set_dim(dims).set_stride(strides_of(dims)).set_data_type(fe::DataType_t::FLOAT);
     return y;
@@ -191,8 +191,8 @@ class Graph final : public fe::graph::Graph, public ConvGraph {
         const TensorPointer a = input(kConvA, y, dtype), b = input(kConvB, x, dtype);
         TensorPointer out = conv_wgrad(a, b, convolution<fe::graph::Conv_wgrad_attributes>());
         if (!key_.wide()) {
-          // 16-bit inputs give a 16-bit gradient, unless something follows: then the sum stays f32. More engines take a
-          // product with a number than a copy.
+          // 16-bit inputs give a 16-bit gradient, unless an operation follows: then the sum stays f32. More engines
+          // support a product with a number than a copy.
           const TensorPointer one = input(kConvOne, {1, 1, 1, 1}, DType::f32);
           one->set_is_pass_by_value(true);
           out = pointwise(inner(out, w), one, pointwise_of(fe::PointwiseMode_t::MUL));
@@ -202,7 +202,7 @@ class Graph final : public fe::graph::Graph, public ConvGraph {
     }
   }
 
-  // The compiled engines know this order only: the residual before the bias.
+  // The precompiled engines support this order only: the residual before the bias.
   TensorPointer with_bias(TensorPointer out, const Dims& y) {
     if (key_.residual) out = inner(add(out, input(kConvResidual, y, key_.dtype)), y);
     const DType bias = route_ == Route::rounded_bias ? key_.dtype : DType::f32;

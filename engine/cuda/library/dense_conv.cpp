@@ -1,5 +1,5 @@
-// Dense convolutions: cuDNN's plan for the shape, and what its route needs around it (bias_act.h): staging of operands
-// that lie at odd addresses, wider copies, bias and activation, the addition to a weight gradient.
+// Dense convolutions: cuDNN's plan for the shape, and the kernels that its route needs besides (bias_act.h): copies of
+// operands that are not aligned, wider copies, bias and activation, the addition to a weight gradient.
 #include "engine/cuda/library/dense_conv.h"
 
 #include <utility>
@@ -29,7 +29,7 @@ Rows rows_of(const void* data, const Tensor& shape_of) {
 }
 size_t bytes_of(const Rows& matrix) { return size_t(matrix.rows * matrix.width) * size_of(matrix.dtype); }
 
-// One workspace cut into parts: all are asked for before the first is used.
+// One workspace cut into parts. Call add() for all parts, then take(), then use them.
 class Parts {
  public:
   size_t add(size_t bytes) {
@@ -45,8 +45,8 @@ class Parts {
   char* base_ = nullptr;
 };
 
-// An input as the plan reads it: where it lies, or a copy: in another type, of another width, folded, or only because
-// it does not lie at a multiple of 16, which cuDNN's engines rely on.
+// An input as the plan reads it: the tensor itself, or a copy, in another type, of another width, folded, or only
+// because it does not begin at a multiple of 16 bytes, which cuDNN's engines require.
 struct Input {
   enum class Fold { no, image, window };
   Rows from, to;
@@ -143,7 +143,7 @@ void run(Context& ctx, const ConvKey& key, const Operands& o, Tensor& out) {
   Cudnn& cudnn = ctx.state<State>().cudnn();
   const ConvPlan* plan = cudnn.find(key);
   if (!plan) {
-    // Candidates may write the output, which is computed once more afterwards, but never add to it.
+    // Candidates may write the output, because it is computed again afterwards, but they must not add to it.
     Tensor spare = key.kind == ConvKind::wgrad ? Tensor(out.shape(), out.dtype(), out.device()) : out;
     plan = &cudnn.choose(ctx, key, [&](const ConvPlan& candidate) { execute(ctx, key, candidate, o, spare); });
   }

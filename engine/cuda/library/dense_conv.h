@@ -1,4 +1,4 @@
-// Convolutions that are not depthwise: a library's work (cudnn.cpp; in the host-run build host/library.cpp).
+// Convolutions that are not depthwise, by a library (cudnn.cpp; in the host-run build host/library.cpp).
 #pragma once
 #include "engine/context.h"
 #include "engine/kernel_params.h"

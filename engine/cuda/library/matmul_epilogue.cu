@@ -1,5 +1,5 @@
-// Bias, activation and accumulation after a matrix product, in one pass: the 4 bytes of x (from the L2, where the
-// product has just left them) and the bytes of y per element. A thread has 8 neighboring elements of a row.
+// Bias, activation and accumulation after a matrix product, in one pass. Per element it moves the 4 bytes of x, which
+// are still in the L2 cache, and the bytes of y. A thread has 8 neighboring elements of a row.
 #include "engine/cuda/device.h"
 #include "engine/cuda/library/matmul_epilogue.h"
 #include "engine/dispatch.h"

@@ -1,5 +1,5 @@
-// What follows a matrix product where the library cannot do it: fp32 biases of 16-bit outputs, and activations
-// but relu (its GELU is the one with tanh).
+// The operations after a matrix product that the library cannot fuse: fp32 biases of 16-bit outputs, and activations
+// other than relu (its GELU is the tanh approximation).
 #pragma once
 #include "engine/context.h"
 #include "engine/kernel_params.h"

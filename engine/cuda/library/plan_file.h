@@ -1,6 +1,6 @@
-// The plans that measurement chose, remembered from run to run in a text file: a line for each convolution, its key, a
-// tab, and what was chosen. So that a resumed run computes with the engines of the first one, bit for bit, and starts
-// without measuring. Lines that do not look like that are ignored; a file that cannot be written is none.
+// The plans that measurement chose, kept in a text file: a line for each convolution with its key, a tab, and the
+// choice. With it a resumed run computes with the same engines, so with the same bits, and starts without measuring.
+// Other lines are ignored; if the file cannot be written, nothing is kept.
 #pragma once
 #include <unistd.h>
 
@@ -15,10 +15,11 @@ namespace coss::cuda {
 
 class PlanFile {
  public:
-  // Reads what is there. An empty path remembers nothing.
+  // Reads the file if there is one. With an empty path nothing is kept.
   explicit PlanFile(std::string path) : path_(std::move(path)) { read(); }
 
-  // The file of a GPU and a library version: in $XDG_CACHE_HOME/coss or ~/.cache/coss; empty when there is neither.
+  // The path for a GPU and a library version, in $XDG_CACHE_HOME/coss or ~/.cache/coss; empty when neither variable is
+  // set.
   static std::string path_for(const std::string& gpu, const std::string& version) {
     std::string folder;
     if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && cache[0] == '/')
@@ -33,13 +34,13 @@ class PlanFile {
     return folder + "/coss/" + name + ".txt";
   }
 
-  // What was chosen for `key`; empty when nothing was.
+  // The choice for `key`; empty when there is none.
   std::string find(const std::string& key) const {
     const auto found = choices_.find(key);
     return found == choices_.end() ? "" : found->second;
   }
 
-  // Remembers and writes; what other processes have written meanwhile is kept.
+  // Adds a choice and writes the file; lines that other processes have written meanwhile are kept.
   void remember(const std::string& key, const std::string& choice) {
     read();
     choices_[key] = choice;

@@ -1,4 +1,4 @@
-// Uploads that do not wait: through pinned memory, large ones on the copy stream while kernels run.
+// Uploads that do not wait. They go through pinned memory; large ones use the copy stream while kernels run.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -7,9 +7,10 @@
 
 namespace coss::cuda {
 
-// A ring of pinned buffers for small uploads, and one for large ones, where each buffer has a twin on the device: the
-// copy stream fills the twin while earlier kernels run, and the compute stream copies it to its place, so that a tensor
-// changes in the order of the launches. The host waits only when the device is a whole ring behind.
+// One ring of pinned buffers is for small uploads, one for large ones. Each buffer of the second has a twin: a buffer
+// of the same size on the device. The copy stream fills the twin while earlier kernels run, and the compute stream
+// copies the twin to the tensor, so that tensors change in the order of the launches. The host waits only when the
+// device is a whole ring behind.
 class Staging {
  public:
   Staging(cudaStream_t compute, cudaStream_t copy) : compute_(compute), copy_(copy) {}
@@ -22,15 +23,15 @@ class Staging {
  private:
   struct Slot {
     void *pinned = nullptr, *twin = nullptr;
-    cudaEvent_t arrived = nullptr;   // the pinned buffer may be written again
-    cudaEvent_t consumed = nullptr;  // the twin may be
+    cudaEvent_t arrived = nullptr;   // signals that the pinned buffer may be written again
+    cudaEvent_t consumed = nullptr;  // signals that the twin may be written again
   };
   class Ring {
    public:
     Ring(size_t slots, size_t bytes) : slots_(slots), bytes_(bytes) {}
     ~Ring();
     size_t bytes() const { return bytes_; }
-    // The next buffer, free for the host. Makes it, with a twin or without, when it is used first.
+    // The next buffer, once the host may write it. It is allocated, with or without a twin, at its first use.
     Slot& next(bool twin);
 
    private:

@@ -1,4 +1,4 @@
-// The GPU that is used, its streams, and why it cannot be used if it cannot.
+// Finds the GPU, makes its streams, and says why it cannot be used if it cannot.
 #include "engine/cuda/library/state.h"
 
 #include <cstdio>
@@ -16,13 +16,13 @@ std::string version_text(int version) {  // CUDA's 13010 is 13.1
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// Why no GPU can be used, for want of one or of a library; empty when one can.
+// Why no GPU can be used (there is none, or a library is missing); empty when one can.
 std::string find_problem() {
   int driver = 0, runtime = 0, count = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
   cudaRuntimeGetVersion(&runtime);
   const cudaError_t status = cudaGetDeviceCount(&count);
-  cudaGetLastError();  // a failed question must not be found by the next launch
+  cudaGetLastError();  // clears the error of the query, which the next launch would report
   if (driver == 0) return "no NVIDIA driver is installed";
   if (status == cudaErrorInsufficientDriver)
     return "the NVIDIA driver is too old: it supports CUDA " + version_text(driver) + ", this program needs " +

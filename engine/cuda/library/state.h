@@ -1,4 +1,4 @@
-// What the CUDA backend keeps between launches: its streams, the staging memory of uploads, and a slot for each
+// What the CUDA backend keeps between launches: its streams, the staging memory of uploads, and the handle of each
 // library.
 #pragma once
 #include <cuda_runtime.h>
@@ -12,7 +12,7 @@
 
 namespace coss::cuda {
 
-// Throws Error with what failed, where, and CUDA's words for it.
+// Throws an Error with the call that failed, its place in the source, and CUDA's message.
 void check_cuda(cudaError_t status, const char* what, const char* file, int line);
 #define COSS_CUDA_CHECK(call) ::coss::cuda::check_cuda((call), #call, __FILE__, __LINE__)
 
@@ -29,7 +29,7 @@ class State : public BackendState {
   cudaStream_t copy_stream() const { return copy_stream_; }
   const cudaDeviceProp& device() const { return device_; }
   Staging& staging();
-  // The libraries are opened with their first use; a missing one is an Error that names it and what to do.
+  // A library is opened at its first use. If it is missing, the Error names it and says what to do.
   Cudnn& cudnn();
   Blas& blas();
 
@@ -41,7 +41,7 @@ class State : public BackendState {
   std::unique_ptr<Blas> blas_;
 };
 
-// Throws Error in one line when no GPU can be used: none there, or a driver that is too old.
+// Throws Error in one line when no GPU can be used: there is none, or its driver is too old.
 void require_gpu();
 
 }  // namespace coss::cuda

@@ -16,13 +16,13 @@ EFFICIENTNETS = [*(f"efficientnet_b{size}" for size in range(8)), "efficientnet_
 TENSORFLOW_EFFICIENTNETS = [f"tf_efficientnet_b{size}" for size in range(8)]
 TORCHVISION_NAMES = [*EFFICIENTNETS, "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v2_x0_5",
                      "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0"]
-# timm's networks, and torchvision's whose names their parameters get.
+# timm's networks, and the torchvision networks whose parameter names they get.
 TIMM_TWINS = {**{name: name.removeprefix("tf_") for name in TENSORFLOW_EFFICIENTNETS},
               "mobilenetv3_small_100": "mobilenet_v3_small", "mobilenetv3_large_100": "mobilenet_v3_large"}
 GATE_FIRST = {"mobilenet_v3_small_dli14": "mobilenet_v3_small", "mobilenet_v3_large_dli14": "mobilenet_v3_large"}
 CIFAR_NAMES = ["shufflenet_v1_cifar", "shufflenet_v2_cifar", "mobilenet_v2_cifar"]
 MOBILE_NAMES = [*TORCHVISION_NAMES, *TIMM_TWINS, *GATE_FIRST, "shufflenet_v1", *CIFAR_NAMES]
-# They drop at random before their classifier.
+# These networks have dropout before their classifier.
 DROPPING = [*EFFICIENTNETS, *TIMM_TWINS, *GATE_FIRST, "mobilenet_v3_small", "mobilenet_v3_large"]
 
 
@@ -40,7 +40,7 @@ def depthwise(width, stride):
 
 
 class ShuffleV1Block(nn.Module):
-    """Grouped 1x1, shuffle, 3x3 depthwise, grouped 1x1; the input is added or, averaged, put behind."""
+    """Grouped 1x1, shuffle, 3x3 depthwise, grouped 1x1; the input is added, or averaged and concatenated."""
 
     def __init__(self, in_width, width, stride, narrow, middle_relu):
         super().__init__()
@@ -84,7 +84,7 @@ class ShuffleV1(nn.Module):
 
 
 class ShuffleV2Block(nn.Module):
-    """Half of the channels pass by."""
+    """Half of the channels are passed on unchanged."""
 
     def __init__(self, width):
         super().__init__()
@@ -100,7 +100,7 @@ class ShuffleV2Block(nn.Module):
 
 
 class ShuffleV2Down(nn.Module):
-    """All channels go both ways."""
+    """All channels go through both branches."""
 
     def __init__(self, in_width, width):
         super().__init__()
@@ -195,7 +195,7 @@ def torchvision_net(name):
 
 
 def build(name):
-    """(network, {its name of a tensor: coss's name}); the values are whatever memory holds."""
+    """(network, {its name of a tensor: coss's name}); the values are not initialized."""
     with torch.device("meta"):
         net, names = build_empty(name)
     return net.to_empty(device="cpu"), names
@@ -203,7 +203,7 @@ def build(name):
 
 def build_empty(name):
     if name in TIMM_TWINS:
-        # timm's default momentum is PyTorch's; TensorFlow's, which efficientnet-pytorch has too, is 0.01.
+        # timm's default momentum is PyTorch's; TensorFlow and efficientnet-pytorch have 0.01.
         tensorflow = {"bn_momentum": 0.01} if name.startswith("tf_") else {}
         net = timm.create_model(name, **tensorflow)
         return net, dict(zip(net.state_dict(), torchvision_net(TIMM_TWINS[name]).state_dict(), strict=True))

@@ -170,7 +170,7 @@ class Wrn(nn.Module):
 
 
 class VggCifar(nn.Module):
-    """Batch norm, and one linear layer behind the mean over the image."""
+    """Batch norm, and one linear layer after the mean over the image."""
 
     def __init__(self, convolutions, classes=100):
         super().__init__()

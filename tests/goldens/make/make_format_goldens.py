@@ -72,7 +72,7 @@ def checkpoint():
 
 
 def modern(root):
-    """What only newer files hold: dtypes without a storage class, and NumPy arrays."""
+    """What only newer files can hold: dtypes without a storage class, and NumPy arrays."""
     root["unsigned"] = torch.tensor([1, 40000]).to(torch.uint16)
     root["array"] = np.arange(6, dtype=np.float32).reshape(2, 3)
     root["fortran"] = np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3))
@@ -92,7 +92,7 @@ def small_module():
 
 
 class TarPickler(pickle.Pickler):
-    """As the first releases pickled: a tensor is the decimal text of its key, a parameter an object with a state."""
+    """Pickles as the first releases did: a tensor is the decimal text of its key, a parameter an object with a state."""
     keys = {}
 
     def persistent_id(self, value):
@@ -105,7 +105,7 @@ class TarPickler(pickle.Pickler):
 
 
 def write_tar(path):
-    """The container of torch up to 0.1.9: two storages, of one of which a third is a part."""
+    """The container of torch up to 0.1.9: two storages, and a third one that is a part of one of them."""
     base, other = torch.arange(12, dtype=torch.float32) / 4, torch.arange(42, dtype=torch.int64) - 2
     storages = [(70, torch.FloatStorage, base), (71, torch.LongStorage, other)]
     parts = [(72, 70, 4, 6)]
@@ -136,7 +136,7 @@ def write_tar(path):
             facts.size, facts.pax_headers = content.tell(), {"mtime": "1483719550.98166"}
             content.seek(0)
             archive.addfile(facts, content)
-    # One block of zeros ends it, and the last member nearly fills its own: padding could be cut off unnoticed.
+    # One block of zeros ends it, and the last member nearly fills its block, so a missing padding would not be noticed.
     content = path.read_bytes().rstrip(b"\0")
     path.write_bytes(content + bytes(-len(content) % 512 + 512))
 
@@ -144,7 +144,7 @@ def write_tar(path):
 def make_containers(folder):
     module = small_module()
     torch.save(module, folder / "module.pt")
-    # Without the sources of the classes and with the data of the script alone: the code of either is never read.
+    # The files have no sources of the classes, and only the data of the script: the code of either is never read.
     torch.serialization.get_source_lines_and_file = None
     torch.save(module, folder / "module_legacy.pt", _use_new_zipfile_serialization=False)
     whole = io.BytesIO()
@@ -183,7 +183,7 @@ def make(folder):
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(modern(checkpoint()), folder / "zip.pt")
     torch.save(checkpoint(), folder / "legacy.pt", _use_new_zipfile_serialization=False)
-    # Native byte order for the expectation, which safetensors and torch demand.
+    # The expected file has native byte order, which safetensors and torch require.
     expected = modern(checkpoint())
     expected["big_endian"] = expected["big_endian"].astype("<f4")
     save_file(flatten(expected, "", {}), folder / "expected.safetensors", metadata={"format": "pt"})

@@ -148,7 +148,7 @@ def cases(keys):
 
 
 class Holder(nn.Module):
-    """Tensors by their paths, as modules in modules, with the three numbers that CLIP's archives have beside them."""
+    """Tensors by their paths, as nested modules, with the three numbers that CLIP's archives have besides."""
 
     def __init__(self, tensors):
         super().__init__()

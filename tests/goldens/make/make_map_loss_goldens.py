@@ -45,7 +45,7 @@ def make(folder):
     tensors = {}
     for batch, (images, height, width, channels, of_teacher) in enumerate(SIZES):
         def drawn(count):
-            return torch.randn(images, count, height, width).double()  # as exact as it is stored
+            return torch.randn(images, count, height, width).double()  # with the precision of the file
 
         def keep(key, value, in_nhwc=True):
             value = value.detach().float()

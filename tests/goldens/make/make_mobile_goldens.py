@@ -7,7 +7,7 @@ from make_model_goldens import SLICE, thinned
 
 TRAINED = ["efficientnet_b0", "tf_efficientnet_b0", "mobilenet_v3_small", "mobilenetv3_small_100",
            "mobilenet_v3_small_dli14", "shufflenet_v1", "shufflenet_v2_x0_5", *CIFAR_NAMES]
-# Keeps the activations of the un-normalized eval pass near 1; exact in float32, as which the file has it.
+# Keeps the activations of the un-normalized eval pass near 1; exact in float32, the dtype of the file.
 GAIN = {"efficientnet": 1.0, "mobilenet": 1.125, "shufflenet_v1": 0.75, "shufflenet_v2": 1.25}
 
 
@@ -22,7 +22,7 @@ def eval_goldens(name, net, size, out):
 
 
 def train_goldens(name, net, names, size, out):
-    """The loss is sum(logits * u); where coss drops at random before its classifier, sum(features * u)."""
+    """The loss is sum(logits * u); for networks with dropout before the classifier it is sum(features * u)."""
     net.train()
     features, logits = Tapped(name, net)(images("images", 4, size, seed=2))
     target = features if name in DROPPING else logits
@@ -31,7 +31,7 @@ def train_goldens(name, net, names, size, out):
     out[f"{name}/train/features"], out[f"{name}/train/loss"] = thinned(features), loss
     if target is logits:
         out[f"{name}/train/logits"] = thinned(logits)
-    # Shifts that the next norm takes away again have no gradient but rounding.
+    # Shifts that the next norm removes have no gradient except rounding.
     parameters = [(names[key], p) for key, p in net.named_parameters() if p.grad is not None and p.grad.norm() > 1e-9]
     middle = len(parameters) // 2
     for key, parameter in (parameters[0], *parameters[middle : middle + 4], *parameters[-3:-1]):
@@ -44,7 +44,7 @@ def train_goldens(name, net, names, size, out):
 
 @torch.no_grad()
 def fill(net, names, gain):
-    """As golden_support.fill, by coss's names; counters are zero."""
+    """Like golden_support.fill, with coss's names; counters are zero."""
     for key, tensor in net.state_dict(keep_vars=True).items():
         if tensor.is_floating_point():
             tensor.copy_(torch.from_numpy(parameter_values(names[key], tuple(tensor.shape), 0, gain)))

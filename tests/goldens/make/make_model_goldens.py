@@ -18,7 +18,7 @@ def thinned(rows):
 
 
 def tapped(name, net):
-    """Calls the network and returns (features, logits); SqueezeNet has no classifier behind its features."""
+    """Calls the network and returns (features, logits); SqueezeNet has no classifier after its features."""
     if name == "squeezenet1_1":
         return lambda x: (net.features(x).mean((2, 3)), None)
     return Tapped(net)
@@ -38,8 +38,7 @@ def eval_goldens(name, net, size, out):
 
 
 def train_goldens(name, net, size, out):
-    """The loss is sum(logits * u); MobileNetV2's drops at random before its classifier, so there it is
-    sum(features * u)."""
+    """The loss is sum(logits * u); MobileNetV2 has dropout before its classifier, so there it is sum(features * u)."""
     net.train()
     features, logits = tapped(name, net)(images("images", 4, size, seed=2))
     target = features if name in ("mobilenet_v2", "squeezenet1_1") else logits

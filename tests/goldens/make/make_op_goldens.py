@@ -28,7 +28,7 @@ def leaf(name, shape, scale=1.0):
 
 
 def padded_same(x, window, stride, dilation):
-    """TensorFlow's SAME: zeros that make the output ceil(in / stride) long, the odd one behind."""
+    """TensorFlow's SAME: zeros that make the output ceil(in / stride) long, an odd one at the end."""
     widths = []
     for size in (x.shape[3], x.shape[2]):
         total = max((-(-size // stride) - 1) * stride + dilation * (window - 1) + 1 - size, 0)
@@ -140,7 +140,7 @@ def linear_and_softmax(out):
 
 
 def transformers(out):
-    """Attention of every token and of the first alone; an embedding made as PyTorch does it, by a convolution."""
+    """Attention with every token and with only the first as query; a patch embedding by a convolution, as in PyTorch."""
     x = leaf("layer_norm/x", (3, 4, 20), 2.0)
     gamma, beta = leaf("layer_norm/gamma", (20,)), leaf("layer_norm/beta", (20,))
     y = F.layer_norm(x, (20,), gamma, beta, 1e-6)

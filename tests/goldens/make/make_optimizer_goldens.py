@@ -38,7 +38,7 @@ OPTIMIZERS = {
     "sgd_plain": lambda w: torch.optim.SGD(w, lr=0.1),
     "sgd_nesterov": lambda w: torch.optim.SGD(w, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
     "adamw": lambda w: torch.optim.AdamW(w, lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01),
-    # The usual trust of 0.001 would move nothing visible in five steps.
+    # The usual trust of 0.001 would change too little in five steps.
     "lars": lambda w: Lars(w, lr=1.0, momentum=0.9, weight_decay=0.01, trust=0.1),
 }
 

@@ -62,7 +62,7 @@ def make(folder):
         for name, count in shapes.items():
             student = leaf(f"pairs/{name}/student", (count, width), seed)
             teacher = leaf(f"pairs/{name}/teacher", (count, width), seed)
-            # A student near its teacher, or SMD would have no negatives.
+            # The student is near its teacher; otherwise SMD would have no negatives.
             near = student
             if name == "smd":
                 near = (0.3 * student + teacher).detach().float().double().requires_grad_()

@@ -18,10 +18,10 @@ TEACHER_SEED, STUDENT_SEED, HEAD_SEED = 1, 2, 3
 # Weights of the student and its head are large enough that the first steps at this rate do not overshoot; where they
 # do, float32 rounding grows to per cents within ten steps.
 TEACHER_GAIN, STUDENT_GAIN, HEAD_GAIN = 0.7, 2.0, 1.4
-# Of fifteen tried, the one that keeps the ReLU inputs of the first step furthest from zero: none flips by rounding.
+# Chosen from fifteen: it keeps the ReLU inputs of the first step furthest from zero, so that rounding flips none.
 IMAGE_SEED = 103
 
-# Of each: the first numbers in PyTorch's order.
+# Gradients that are stored: the first values of each, in PyTorch's order.
 GRADIENTS = ["student.conv1.weight", "student.layer1.0.bn1.weight", "student.layer1.0.bn1.bias",
              "student.layer2.0.downsample.0.weight", "student.layer4.1.conv2.weight", "head.0.weight", "head.2.bias"]
 SLICE = 1024

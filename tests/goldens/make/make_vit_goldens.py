@@ -83,7 +83,7 @@ class ClipBottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """The mean of all pixels asks all pixels and itself."""
+    """Attention pooling: the mean of all pixels is the query; all pixels and the mean are keys."""
 
     def __init__(self, side, width, heads, embedding):
         super().__init__()
@@ -146,7 +146,7 @@ FULL = {
     "clip_rn50": lambda: ClipResNet([3, 4, 6, 3], 64, 1024, 32),
     "clip_vit_b32": lambda: ClipVit(768, 12, 12, 32, 512),
 }
-# Small ones with options, also trained.
+# Small networks with options; these are also trained.
 SMALL = {
     "vit": lambda: timm.models.VisionTransformer(**TINY_VIT),
     "vit_gap": lambda: timm.models.VisionTransformer(global_pool="avg", **TINY_VIT),

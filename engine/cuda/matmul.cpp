@@ -1,5 +1,5 @@
-// Matrix product through cuBLASLt. The library fuses what it can: activation, and the bias where its type is the
-// output's; the rest is one small kernel of our own (matmul_epilogue.cu). The CPU's backend does the same in oneDNN.
+// Matrix product through cuBLASLt. The library fuses the activation and the bias where it can; one small kernel
+// (matmul_epilogue.cu) does the rest. The CPU backend does the same with oneDNN.
 #include <algorithm>
 
 #include "engine/cuda/library/blas.h"

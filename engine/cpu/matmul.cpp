@@ -7,13 +7,14 @@ namespace coss::cpu {
 
 namespace {
 
-// The product in fp32, in blocks of a's rows. They are y's rows as well or, where a is transposed, b's, over which the
-// product sums.
+// The product in fp32, in blocks of a's rows. A block of a's rows gives rows of y. Where a is transposed, it meets rows
+// of b, and the blocks are summed.
 void wide_matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   const Tensor left = as_matrix(a), right = as_matrix(b);
   Tensor result = as_matrix(y);
   const int64_t rows = left.shape()[0], values = left.shape()[1] + result.shape()[1];
-  // y's memory where it is fp32 itself, else a copy of it that begins with its values where they are added to.
+  // y itself where it is fp32, else an fp32 copy of it, which starts with y's values where the product is added to
+  // them.
   const auto wide_of = [&](const Tensor& part) {
     if (part.dtype() == DType::f32) return part;
     return p.beta != 0 ? widened(ctx, WidePart::y, part) : wide_tensor(ctx, WidePart::y, part.shape());
@@ -30,7 +31,7 @@ void wide_matmul(Context& ctx, const MatmulParams& p, const Tensor& a, const Ten
     });
   }
   Tensor sum = wide_of(result);
-  // An activation is applied to the whole sum, and a transposed b has no rows to share.
+  // An activation needs the whole sum, and a transposed b cannot be cut by rows.
   const bool one_block = p.transpose_b || p.activation != Activation::none;
   MatmulParams step = p;
   for_blocks(rows, one_block ? rows : rows_per_block(rows, values, sum.numel()), [&](int64_t first, int64_t count) {

@@ -1,18 +1,18 @@
-// Writing past the caches: for outputs so large that their reader would not find them there anyway.
+// Non-temporal ("streaming") stores, which write past the caches: for outputs that are too large to stay in them.
 #pragma once
 #include "engine/cpu/simd.h"
 #include "engine/tensor.h"
 
 namespace coss::cpu {
 
-// About what a core's share of the last cache holds next to the inputs.
+// About what one core's share of the last-level cache holds beside the inputs.
 constexpr size_t kStreamBytes = 24 << 20;
 
 inline bool worth_streaming(const Tensor& y) {
   return y.bytes() >= kStreamBytes && y.shape().back() % kLanes == 0 && reinterpret_cast<uintptr_t>(y.raw()) % 64 == 0;
 }
 
-// put() that streams where asked to; stream_fence() after the last one.
+// put(), past the caches where `streaming`. Call stream_fence() after the last one.
 template <class T>
 inline void put_or_stream(T* p, Vec v, Whole, bool streaming) {
   if (streaming)
