@@ -22,7 +22,7 @@ inline constexpr Bounds kNeighborBounds{1, 1e6};
 inline constexpr Bounds kClassBounds{0, 1 << 20};
 inline constexpr Bounds kEpochBounds{0, 1e6};
 inline constexpr Bounds kStepBounds{0, 1e12};
-inline constexpr Bounds kRateBounds{0, 1e6};
+inline constexpr Bounds kRateBounds{0, 1e30};  // finite in fp32
 // Pixels are between 0 and 1 before they are normalized.
 inline constexpr Bounds kMeanBounds{-10, 10};
 inline constexpr Bounds kStddevBounds{1e-3, 10};

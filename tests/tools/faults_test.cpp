@@ -86,20 +86,27 @@ TEST(Faults, C8TheUsualNumberOfNeighborsIsCutOnSmallData) {
   EXPECT_TRUE(contains(asked.err, "20 images have at most 19 neighbors")) << asked.err;
 }
 
+// Runs the program with other streams than the test's.
+Outcome run_with(const std::string& arguments, const std::string& streams) {
+  return run_program(arguments, "bash -o pipefail -c '\"$0\" \"$@\" " + streams + "'");
+}
+
 TEST(Faults, B10OutputThatIsLostIsAnError) {
   const std::string folder = test::scratch_folder();
   test::write_file(folder + "/f.npy", features_of(20));
   const std::string inspect = "inspect " + folder + "/f.npy";
-  const Outcome full = run_program(inspect + " --json > /dev/full");
-  EXPECT_EQ(full.code, 1);
-  EXPECT_TRUE(contains(full.err, "cannot write the output: No space left")) << full.err;
-  EXPECT_EQ(run_program(inspect + " 2> /dev/full").code, 0);
+  for (const std::string& arguments : {inspect + " --json", inspect, std::string("models")}) {
+    const Outcome full = run_with(arguments, "> /dev/full");
+    EXPECT_EQ(full.code, 1) << arguments;
+    EXPECT_TRUE(contains(full.err, "cannot write the output: No space left")) << full.err;
+  }
+  EXPECT_EQ(run_with(inspect, "2> /dev/full").code, 0);
   // A closed descriptor is not given to a file.
-  EXPECT_EQ(run_program(inspect + " >&-").code, 0);
-  EXPECT_EQ(run_program("mine --features " + folder + "/f.npy --out " + folder + "/n.npy >&- 2>&-").code, 0);
+  EXPECT_EQ(run_with(inspect, ">&-").code, 0);
+  EXPECT_EQ(run_with("mine --features " + folder + "/f.npy --out " + folder + "/n.npy", ">&- 2>&-").code, 0);
   EXPECT_EQ(test::read_file(folder + "/n.npy").substr(1, 5), "NUMPY");
   // A reader that has seen enough is no error.
-  EXPECT_EQ(run_program("methods | head -n 1").code, 0);
+  EXPECT_EQ(run_with("methods", "| head -n 1").code, 0);
 }
 
 TEST(Faults, ENamesInFilesNeverReachTheTerminal) {
