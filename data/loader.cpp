@@ -3,6 +3,8 @@
 // workers.
 #include "data/loader.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -246,11 +248,11 @@ void Loader::State::note_broken(int64_t index, const BrokenImage& error) {
   const std::lock_guard lock(mutex);
   if (!broken.insert(index).second) return;
   if (options.log) options.log(std::string("broken image skipped: ") + error.what());
-  const double most = std::max(1.0, options.max_broken_share * double(dataset.size()));
-  COSS_CHECK(double(broken.size()) <= most, std::to_string(broken.size()) + " of " + std::to_string(dataset.size()) +
-                                                " images are broken, more than the allowed share of " +
-                                                std::to_string(options.max_broken_share) + "; the last is " +
-                                                error.what() + ". Repair or remove them");
+  const double share = options.max_broken_share, most = share > 0 ? std::max(1.0, share * double(dataset.size())) : 0;
+  COSS_CHECK(double(broken.size()) <= most,
+             fmt::format("{} of {} images are broken, more than the allowed share of {}; the last is {}. Repair or "
+                         "remove them, or allow more with data.broken in a recipe, --broken in a command",
+                         broken.size(), dataset.size(), share, error.what()));
 }
 
 void Loader::State::join(Slot& slot) {

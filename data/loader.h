@@ -42,9 +42,9 @@ struct LoaderOptions {
   std::vector<ViewOptions> views;
   uint64_t seed = 0;
   int workers = 2;
-  int ring = 4;                                 // batches in flight
-  bool replace_broken = true;                   // false: mark them in Batch::valid
-  double max_broken_share = 0.01;               // of the data set; more stop the run with an Error
+  int ring = 4;                    // batches in flight
+  bool replace_broken = true;      // false: mark them in Batch::valid
+  double max_broken_share = 0.01;  // of the data set; more are an Error. One image may always, unless it is 0
   std::function<void(const std::string&)> log;  // receives one line per broken file
 };
 

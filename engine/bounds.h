@@ -16,6 +16,7 @@ struct Bounds {
 
 inline constexpr Bounds kThreadBounds{0, 1024};
 inline constexpr Bounds kWorkerBounds{1, 1024};
+inline constexpr Bounds kShareBounds{0, 1};
 inline constexpr Bounds kImageSizeBounds{8, 4096};
 inline constexpr Bounds kBatchBounds{1, 1e6};
 inline constexpr Bounds kNeighborBounds{1, 1e6};

@@ -30,11 +30,13 @@ void for_each_features(Network& network, const Dataset& dataset, Device device, 
   SequentialSampler sampler(dataset.size(), options.batch);
   LoaderOptions loading;
   loading.workers = options.workers;
+  loading.max_broken_share = options.max_broken_share;
   loading.ring = 2;  // whole images wait there, not crops
   loading.replace_broken = false;
   loading.log = options.log;
   loading.views = {{find_augmentation("eval"), options.image_size}};
   loading.views[0].augmentation.bicubic = options.bicubic;
+  if (options.log && !dataset.notes().empty()) options.log(dataset.notes());
   Loader loader(dataset, sampler, loading);
   loader.start(0, 0, 0);
   int64_t done = 0;

@@ -14,6 +14,7 @@ struct FeatureOptions {
   int32_t image_size = 224;
   int64_t batch = 64;
   int workers = 2;
+  double max_broken_share = 0.01;  // of the images; more are an Error
   Normalization normalization;
   bool bicubic = false;  // how images are resized; else bilinear
   bool logits = false;   // the classifier's output instead of the pooled features

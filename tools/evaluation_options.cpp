@@ -26,6 +26,7 @@ FeatureOptions EvaluationOptions::features(const LoadedNetwork& network, const s
   options.image_size = image_size > 0 ? image_size : int32_t(network.image_size);
   options.batch = common.batch;
   options.workers = workers;
+  options.max_broken_share = broken;
   options.normalization = network.normalization;
   options.bicubic = network.bicubic;
   std::copy(mean.begin(), mean.end(), options.normalization.mean);
@@ -84,6 +85,9 @@ void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool 
       ->capture_default_str();
   command.add_option("--workers", options.workers, "threads that decode images")
       ->check(within(kWorkerBounds))
+      ->capture_default_str();
+  command.add_option("--broken", options.broken, "share of the images that may be unreadable; more are an error")
+      ->check(within(kShareBounds))
       ->capture_default_str();
   command
       .add_option("--mean", options.mean,

@@ -15,6 +15,7 @@ struct EvaluationOptions {
   DataSource data;
   int32_t image_size = 0;  // 0: that of the model
   int workers = 2;
+  double broken = 0.01;
   std::vector<float> mean, stddev;  // empty: those that the weights were trained with
 
   // Reads the network and says on stderr what was loaded. With empty weights it has random values.
@@ -27,7 +28,7 @@ struct EvaluationOptions {
 void add_from(CLI::App& command, std::string& from);
 // Adds --split and --split-seed, for data that is not split by itself. Returns --split.
 CLI::Option* add_split(CLI::App& command, DataSource& data);
-// Adds --model --weights --from --data --size --workers --mean --std and the common options.
+// Adds --model --weights --from --data --size --workers --broken --mean --std and the common options.
 void add_evaluation_options(CLI::App& command, EvaluationOptions& options, bool required = true);
 
 }  // namespace coss

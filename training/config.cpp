@@ -65,6 +65,7 @@ void check(const Config& c) {
   within("threads", c.threads, kThreadBounds);
   within("data.image_size", c.data.image_size, kImageSizeBounds);
   within("data.workers", c.data.workers, kWorkerBounds);
+  within("data.broken", c.data.broken, kShareBounds);
   int64_t described = 0;
   for (const ViewConfig& view : c.data.views) {
     if (!view.augmentation.empty()) look_up("data.views", [&] { find_augmentation(view.augmentation); });

@@ -71,6 +71,7 @@ std::vector<Key> keys(Config& c) {
        "...]; "
        "empty: all as data.augmentation and data.image_size"},
       {"data.workers", &c.data.workers, "threads that decode images"},
+      {"data.broken", &c.data.broken, "share of the images that may be unreadable; more stop the run"},
       {"data.mean", &c.data.mean,
        "mean of red, green and blue of pixels in [0, 1]; null: as student.weights want, else ImageNet's"},
       {"data.stddev", &c.data.stddev,
@@ -144,7 +145,7 @@ std::vector<Key> keys(Config& c) {
 bool is_harmless(const std::string& name) {
   for (const char* prefix : {"log.", "checkpoint.", "knn."})
     if (name.starts_with(prefix)) return true;
-  return name == "threads" || name == "data.workers";
+  return name == "threads" || name == "data.workers" || name == "data.broken";
 }
 
 // --- one value ---------------------------------------------------------------------------------------------------

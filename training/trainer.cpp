@@ -144,6 +144,7 @@ std::string Trainer::summary() const {
   std::string text =
       fmt::format("data     {}: {} training images, {} classes{}\n", config_.data.path, train_set_->size(),
                   train_set_->classes(), test_set_ ? fmt::format("; {} test images", test_set_->size()) : "");
+  if (!train_set_->notes().empty()) text += fmt::format("         {}\n", train_set_->notes());
   if (teacher_)
     text += fmt::format("teacher  {}: {} features, {}\n{}\n", teacher_->model, (*teacher_)->feature_width,
                         config_.teacher.weights, teacher_->report);
@@ -180,6 +181,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
     loading.views.push_back({find_augmentation(view.augmentation), int32_t(view.image_size)});
   loading.seed = config_.seed;
   loading.workers = config_.data.workers;
+  loading.max_broken_share = config_.data.broken;
   loading.log = [&](const std::string& line) { folder.log(line); };
   struct LoaderScope {  // the loader's threads write to the folder's log, so they must end before the folder does
     std::unique_ptr<Loader>& loader;
@@ -256,6 +258,7 @@ FeatureOptions Trainer::feature_options(std::function<void(const std::string&)> 
   FeatureOptions options;
   options.image_size = int32_t(config_.data.image_size);
   options.workers = config_.data.workers;
+  options.max_broken_share = config_.data.broken;
   options.normalization = recipe_.normalization;
   options.log = std::move(log);
   return options;

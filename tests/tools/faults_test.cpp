@@ -91,6 +91,27 @@ Outcome run_with(const std::string& arguments, const std::string& streams) {
   return run_program(arguments, "bash -o pipefail -c '\"$0\" \"$@\" " + streams + "'");
 }
 
+TEST(Faults, C5TheShareOfBrokenImagesIsStated) {
+  const std::string folder = test::scratch_folder();
+  ASSERT_EQ(run_program("draw --out " + folder + "/images --classes 2 --per-class 8 --test-per-class 0 --size 32").code,
+            0);
+  for (const char* name : {"a", "b", "c"}) test::write_file(folder + "/images/train/" + name + ".jpg", "no image");
+  const std::string flat = folder + "/flat";
+  fs::create_directories(flat);
+  int images = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder + "/images"))
+    if (entry.is_regular_file()) fs::copy(entry, flat + "/" + std::to_string(images++) + ".jpg");
+  test::write_file(flat + "/notes.md", "x");
+  const std::string embed = "embed --model resnet20_cifar --weights '' --size 32 --data " + flat + " --out " + folder;
+  const Outcome refused = run_program(embed + "/first");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_TRUE(contains(refused.err, "more than the allowed share of 0.01")) << refused.err;
+  EXPECT_TRUE(contains(refused.err, "--broken")) << refused.err;
+  const Outcome taken = run_program(embed + "/second --broken 0.5");
+  EXPECT_EQ(taken.code, 0) << taken.err;
+  EXPECT_TRUE(contains(taken.err, "1 files are no images: 1 .md")) << taken.err;
+}
+
 TEST(Faults, B10OutputThatIsLostIsAnError) {
   const std::string folder = test::scratch_folder();
   test::write_file(folder + "/f.npy", features_of(20));
