@@ -5,13 +5,18 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <memory>
+#include <vector>
 
 #include "engine/check.h"
+#include "formats/file_bytes.h"
 
 namespace coss {
 namespace {
@@ -108,6 +113,58 @@ void EventFile::record(const std::string& event) {
   put_little(out, masked_crc32c(event.data(), event.size()), 4);
   COSS_CHECK(std::fwrite(out.data(), 1, out.size(), file_) == out.size(),
              "cannot write " + path_ + ": " + std::strerror(errno));
+}
+
+namespace {
+
+// The step of an event, its field 2; 0 where it has none. Fields before it have a fixed width or a length.
+int64_t step_of(const std::string& event) {
+  size_t at = 0;
+  const auto varint = [&] {
+    uint64_t value = 0;
+    for (int shift = 0; at < event.size() && shift < 64; shift += 7) {
+      const auto byte = uint8_t(event[at++]);
+      value |= uint64_t(byte & 0x7f) << shift;
+      if (byte < 0x80) break;
+    }
+    return value;
+  };
+  while (at < event.size()) {
+    const uint64_t key = varint(), kind = key & 7;
+    if (key == (2 << 3 | kVarint)) return int64_t(varint());
+    if (kind == kVarint) {
+      varint();
+    } else if (kind == kBytes) {
+      const uint64_t length = varint();
+      at += size_t(std::min<uint64_t>(length, event.size() - at));
+    } else {
+      at += kind == kFixed32 ? 4 : 8;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+void cut_event_file(const std::string& path, int64_t step) {
+  constexpr size_t kHead = 12, kSum = 4;  // length and its checksum; the event's checksum
+  const auto file = std::make_shared<const FileBytes>(path);
+  const std::vector<uint8_t> bytes = file->head(file->size());
+  const std::string text(bytes.begin(), bytes.end());
+  const auto little = [&](size_t at, int count) {
+    uint64_t value = 0;
+    for (int i = 0; i < count; ++i) value |= uint64_t(uint8_t(text[at + size_t(i)])) << (8 * i);
+    return value;
+  };
+  size_t end = 0;
+  while (text.size() - end >= kHead + kSum) {
+    const uint64_t length = little(end, 8);
+    if (length > text.size() - end - kHead - kSum || little(end + 8, 4) != masked_crc32c(text.data() + end, 8)) break;
+    const std::string event = text.substr(end + kHead, size_t(length));
+    if (little(end + kHead + length, 4) != masked_crc32c(event.data(), event.size()) || step_of(event) > step) break;
+    end += kHead + size_t(length) + kSum;
+  }
+  if (end < text.size()) std::filesystem::resize_file(path, end);
 }
 
 void EventFile::flush() { COSS_CHECK(std::fflush(file_) == 0, "cannot write " + path_ + ": " + std::strerror(errno)); }

@@ -17,7 +17,8 @@ constexpr int64_t kWindow = 64 << 10;
 }  // namespace
 
 FileBytes::FileBytes(std::string path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK a named pipe would wait for a writer that never comes.
+  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   COSS_CHECK(descriptor_ >= 0, "cannot open " + path_ + ": " + std::strerror(errno));
   struct stat facts {};
   const bool known = ::fstat(descriptor_, &facts) == 0;

@@ -5,6 +5,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -68,6 +69,20 @@ class LineFile {
     line = printable(line) + '\n';
     const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
     COSS_CHECK(written, fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
+  }
+
+  // Whether the file is still the one of its path.
+  bool is_in_place() const {
+    struct stat own = {}, there = {};
+    return fstat(fileno(file_), &own) == 0 && stat(path_.c_str(), &there) == 0 && own.st_dev == there.st_dev &&
+           own.st_ino == there.st_ino;
+  }
+  // Where it is now; empty when it was removed.
+  std::string place() const {
+    struct stat own = {};
+    std::error_code ignored;
+    if (fstat(fileno(file_), &own) != 0 || own.st_nlink == 0) return "";
+    return fs::read_symlink(fmt::format("/proc/self/fd/{}", fileno(file_)), ignored).string();
   }
 
  private:
@@ -202,9 +217,25 @@ void RunFolder::truncate_metrics(int64_t step) {
   }
   write_file_atomically(file, kept);
   files_->metrics = std::make_unique<LineFile>(file);
+  checked("cut the event files of " + path_, [&] {
+    std::vector<std::string> events;
+    for (const auto& entry : fs::directory_iterator(path_))
+      if (entry.path().filename().string().starts_with(kEvents)) events.push_back(entry.path().string());
+    for (const std::string& log : events)
+      if (log != files_->events->path()) cut_event_file(log, step);
+  });
+}
+
+void RunFolder::check_in_place() const {
+  if (files_->log->is_in_place()) return;
+  const fs::path now = files_->log->place();
+  COSS_CHECK(!now.empty(), path_ + " was removed while the run used it: nothing more can be written");
+  throw Error(fmt::format("{} was moved while the run used it; it is {} now: continue it there with --resume", path_,
+                          now.parent_path().string()));
 }
 
 std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(const std::string&)>& write) {
+  check_in_place();
   const fs::path folder = path_ + "/" + kCheckpoints, target = folder / checkpoint_name(step);
   // Training is deterministic: what would be written is what is there.
   if (fs::exists(target / kMark)) return target.string();
@@ -212,7 +243,7 @@ std::string RunFolder::write_checkpoint(int64_t step, const std::function<void(c
   checked("write " + target.string(), [&] {
     fs::remove_all(target);
     fs::remove_all(aside);
-    fs::create_directories(aside);
+    fs::create_directory(aside);
     try {
       write(aside.string());
       for (const auto& entry : fs::directory_iterator(aside)) synchronize(entry.path());

@@ -47,12 +47,15 @@ class RunFolder {
   void log(const std::string& line);
   // Writes one line of metrics.jsonl, {"step": …, name: value, …}, and one TensorBoard scalar for each value.
   void metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values);
-  // Removes the metrics of steps after `step`: a resumed run writes them again.
+  // Removes the metrics of steps after `step`, from metrics.jsonl and the event files: a resumed run writes them again.
   void truncate_metrics(int64_t step);
 
   // Calls write(folder) with a folder aside, marks that complete and renames it into place. If writing fails or is
   // interrupted, there is no checkpoint. Returns the checkpoint's path.
   std::string write_checkpoint(int64_t step, const std::function<void(const std::string& folder)>& write);
+  // Throws Error that says where the folder is now if it was moved or removed while the run uses it: what is written to
+  // its old path would stand in another folder.
+  void check_in_place() const;
   std::vector<RunCheckpoint> checkpoints() const;  // complete ones, oldest first
   std::optional<RunCheckpoint> last_checkpoint() const;
   // Removes all checkpoints but the newest `keep` (0: it removes none), and what unfinished writes left.

@@ -224,6 +224,7 @@ TrainResult Trainer::run(RunFolder& folder, Progress& progress) {
   if (!last || last->step != result.steps) save(folder);
   if (!result.interrupted) {
     result.student = folder.path() + "/student.safetensors";
+    folder.check_in_place();
     save_students(folder.path());
   }
   window_->run_images += window_->images;

@@ -109,6 +109,33 @@ TEST(EventFile, ReadsBack) {
   expect_contains(error_of([] { EventFile("/no/such/folder"); }), "/no/such/folder");
 }
 
+TEST(Faults, B6EventFilesAreCut) {
+  std::string path;
+  {
+    EventFile log(scratch_folder());
+    for (const int64_t step : {1, 2, 300}) {
+      log.scalar("loss", step, 1);
+      log.scalar("rate", step, 1);
+    }
+    log.flush();
+    path = log.path();
+  }
+  const std::string whole = read_text(path);
+  cut_event_file(path, 300);
+  EXPECT_EQ(read_text(path), whole);
+  write_text(path, whole.substr(0, whole.size() - 3));  // torn by a kill
+  cut_event_file(path, 300);
+  EXPECT_EQ(read_events(path).size(), 6u);
+  cut_event_file(path, 2);
+  ASSERT_EQ(read_events(path).size(), 5u);
+  EXPECT_EQ(read_events(path).back().numbers.at(2), 2u);
+  cut_event_file(path, 0);
+  EXPECT_EQ(read_events(path).size(), 1u);
+  write_text(path, "");
+  cut_event_file(path, 0);
+  EXPECT_EQ(read_text(path), "");
+}
+
 TEST(AtomicFile, AppearsOnlyWithCommit) {
   const std::string folder = scratch_folder(), path = folder + "/file";
   write_text(path, "old");

@@ -1,5 +1,6 @@
 // Numbers, files and terminals that broke the program: each test is named after the fault that it holds down.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -72,6 +73,17 @@ std::string features_of(int rows) {
     bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
   }
   return bytes;
+}
+
+TEST(Faults, C9NamedPipesAreRefused) {
+  const std::string folder = test::scratch_folder(), pipe = folder + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& arguments : {"inspect " + pipe, "convert " + pipe + " " + folder + "/x.pth",
+                                       "mine --features " + pipe + " --out " + folder + "/n.npy"}) {
+    const Outcome outcome = run_program(arguments, "timeout 20");
+    EXPECT_EQ(outcome.code, 1) << arguments;
+    EXPECT_TRUE(contains(outcome.err, "it is not a regular file")) << outcome.err;
+  }
 }
 
 TEST(Faults, C8TheUsualNumberOfNeighborsIsCutOnSmallData) {

@@ -275,6 +275,28 @@ TEST(Faults, B5TwoStartsOfOneFolder) {
   EXPECT_EQ(names_in(busy), before);
 }
 
+TEST(Faults, B8AFolderThatIsMovedOrRemovedIsAnError) {
+  const std::string folder = test::scratch_folder();
+  const auto error_of = [](RunFolder& run) -> std::string {
+    try {
+      run.write_checkpoint(1, [](const std::string& place) { write_file(place + "/state", "x"); });
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  RunFolder moved = RunFolder::create(folder + "/a", small_training().recipe({}));
+  moved.keep();
+  EXPECT_EQ(error_of(moved), "");
+  fs::rename(folder + "/a", folder + "/b");
+  EXPECT_TRUE(contains(error_of(moved), "it is " + folder + "/b now")) << error_of(moved);
+  EXPECT_FALSE(fs::exists(folder + "/a"));
+  RunFolder removed = RunFolder::create(folder + "/c", small_training().recipe({}));
+  fs::remove_all(folder + "/c");
+  EXPECT_TRUE(contains(error_of(removed), "was removed while the run used it")) << error_of(removed);
+  EXPECT_FALSE(fs::exists(folder + "/c"));
+}
+
 TEST(Faults, B6ARunWithoutCheckpointStartsItsMetricsAnew) {
   const std::string run = test::scratch_folder() + "/run";
   fs::copy(straight().run, run, fs::copy_options::recursive);
