@@ -25,7 +25,8 @@ class EventFile {
   std::FILE* file_ = nullptr;
 };
 
-// Cuts the log at its first record of a step after `step`, or at its first damaged one: a resumed run writes them again.
+// Cuts the log at its first record of a step after `step`, or at its first damaged one: a resumed run writes them
+// again.
 void cut_event_file(const std::string& path, int64_t step);
 
 uint32_t crc32c(const void* data, size_t bytes);

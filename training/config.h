@@ -32,7 +32,7 @@ struct DataConfig {
   std::string augmentation = "moco_v2";
   std::vector<ViewConfig> views;  // in the order in which the method takes them; empty: all as above
   int workers = 2;
-  double broken = 0.01;  // share of the images that may be unreadable
+  double broken = 0.01;                  // share of the images that may be unreadable
   std::optional<Channels> mean, stddev;  // of pixels in [0, 1]; none: as student.weights want, else ImageNet's
 };
 
