@@ -56,6 +56,19 @@ struct Picture {
 };
 // Appends a region of the picture.
 void copy_region(const Picture& picture, const Region& region, std::vector<uint8_t>& pixels);
+// The steps of a decoder that makes the whole picture: `reader` has height(), width() and pixels(), which are packed
+// RGB; it needs `bytes` of memory for each pixel.
+template <class Reader>
+Region decode_whole(const EncodedImage& image, Reader& reader, int64_t bytes, const ChooseRegion& choose,
+                    std::vector<uint8_t>& pixels) {
+  check_image_size(image.name, reader.height(), reader.width());
+  check_image_memory(image.name, reader.height() * reader.width() * bytes);
+  const Region region = chosen_region(choose, reader.height(), reader.width());
+  const std::vector<uint8_t> rgb = reader.pixels();
+  copy_region({rgb.data(), reader.width() * 3, 3}, region, pixels);
+  return region;
+}
+
 // One channel of CMYK as RGB, as Pillow computes it: `ink` printed on a white that black has darkened to `white`.
 inline uint8_t ink_on_white(int32_t ink, int32_t white) {
   const int32_t product = ink * white + 128;

@@ -200,13 +200,8 @@ class TiffReader {
 
 Region decode_tiff(const EncodedImage& image, const ChooseRegion& choose, std::vector<uint8_t>& pixels) {
   TiffReader reader(image);
-  check_image_size(image.name, reader.height(), reader.width());
   constexpr int64_t kBytes = 7;  // per pixel: libtiff's conversion, and RGB
-  check_image_memory(image.name, reader.height() * reader.width() * kBytes);
-  const Region region = chosen_region(choose, reader.height(), reader.width());
-  const std::vector<uint8_t> rgb = reader.pixels();
-  copy_region({rgb.data(), reader.width() * 3, 3}, region, pixels);
-  return region;
+  return decode_whole(image, reader, kBytes, choose, pixels);
 }
 
 }  // namespace coss

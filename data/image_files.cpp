@@ -10,6 +10,7 @@
 #include <set>
 
 #include "data/decode.h"
+#include "engine/text.h"
 
 namespace coss {
 
@@ -201,19 +202,13 @@ struct Places {
 constexpr const char* kTrainNames[] = {"train", "training"};
 constexpr const char* kTestNames[] = {"val", "valid", "validation", "eval", "test", "testing"};
 
-std::string lower_name(const fs::path& path) {
-  std::string name = path.filename().string();
-  for (char& c : name) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return name;
-}
-
 // The folders that have one of the names, in the order of the names.
 template <size_t N>
 std::vector<fs::path> called(const std::vector<fs::path>& folders, const char* const (&names)[N]) {
   std::vector<fs::path> found;
   for (const char* name : names)
     for (const fs::path& folder : folders)
-      if (lower_name(folder) == name) found.push_back(folder);
+      if (lower(folder.filename().string()) == name) found.push_back(folder);
   return found;
 }
 
@@ -275,8 +270,7 @@ std::unique_ptr<Dataset> make_image_files(std::vector<ImageFile> files, int32_t 
 }
 
 bool is_image_name(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = char(std::tolower(static_cast<unsigned char>(c)));
+  const std::string extension = lower(path.extension().string());
   for (const char* known : {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm",
                             ".pgm", ".pnm", ".avif", ".heic", ".heif"}) {
     if (extension == known) return true;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "data/image_files.h"
+#include "engine/text.h"
 
 namespace coss {
 
@@ -20,11 +21,6 @@ constexpr int32_t kMostClasses = 1 << 20;
 constexpr const char* kPathColumns[] = {"path", "filepath", "file",       "filename", "file_name",
                                         "img",  "image",    "image_path", "name",     "image_name"};
 constexpr const char* kLabelColumns[] = {"label", "class", "target", "category", "label_id", "class_id", "class_name"};
-
-std::string lower(std::string text) {
-  for (char& c : text) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 // The text of a label in the list.
 struct Row {

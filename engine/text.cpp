@@ -2,6 +2,7 @@
 #include "engine/text.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 
 namespace coss {
@@ -44,6 +45,19 @@ std::string unknown_name(const std::string& what, const std::string& word, const
   text += guess.empty() ? ". Known:" : " Known:";
   for (size_t i = 0; i < known.size(); ++i) text += (i ? ", " : " ") + known[i];
   return text;
+}
+
+std::string lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  return text;
+}
+
+std::optional<double> number_of(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 namespace {

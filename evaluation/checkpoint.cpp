@@ -96,9 +96,8 @@ Candidate find_model_in(const TensorFile& file, const std::string& name, const s
 }
 
 bool is_variant(const std::string& model, const std::string& other) {
-  const std::vector<std::string> layouts = layout_names();
-  return std::any_of(layouts.begin(), layouts.end(),
-                     [&](const std::string& layout) { return variant_for(model, layout) == other; });
+  return std::any_of(models().begin(), models().end(),
+                     [&](const ModelInfo& row) { return other == row.name && model == row.variant_of.model; });
 }
 
 // Among models of the same tensors the file's own word decides, else the library whose names or layout it has.

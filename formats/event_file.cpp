@@ -12,7 +12,6 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <memory>
 #include <vector>
 
 #include "engine/check.h"
@@ -148,23 +147,19 @@ int64_t step_of(const std::string& event) {
 
 void cut_event_file(const std::string& path, int64_t step) {
   constexpr size_t kHead = 12, kSum = 4;  // length and its checksum; the event's checksum
-  const auto file = std::make_shared<const FileBytes>(path);
-  const std::vector<uint8_t> bytes = file->head(file->size());
-  const std::string text(bytes.begin(), bytes.end());
-  const auto little = [&](size_t at, int count) {
-    uint64_t value = 0;
-    for (int i = 0; i < count; ++i) value |= uint64_t(uint8_t(text[at + size_t(i)])) << (8 * i);
-    return value;
-  };
+  const FileBytes file(path);
+  const std::vector<uint8_t> bytes = file.head(file.size());
   size_t end = 0;
-  while (text.size() - end >= kHead + kSum) {
-    const uint64_t length = little(end, 8);
-    if (length > text.size() - end - kHead - kSum || little(end + 8, 4) != masked_crc32c(text.data() + end, 8)) break;
-    const std::string event = text.substr(end + kHead, size_t(length));
-    if (little(end + kHead + length, 4) != masked_crc32c(event.data(), event.size()) || step_of(event) > step) break;
+  while (bytes.size() - end >= kHead + kSum) {
+    const uint8_t* const record = bytes.data() + end;
+    const uint64_t length = little_endian(record, 8);
+    if (length > bytes.size() - end - kHead - kSum || little_endian(record + 8, 4) != masked_crc32c(record, 8)) break;
+    const std::string event(record + kHead, record + kHead + length);
+    const bool whole = little_endian(record + kHead + length, 4) == masked_crc32c(event.data(), event.size());
+    if (!whole || step_of(event) > step) break;
     end += kHead + size_t(length) + kSum;
   }
-  if (end < text.size()) std::filesystem::resize_file(path, end);
+  if (end < bytes.size()) std::filesystem::resize_file(path, end);
 }
 
 void EventFile::flush() { COSS_CHECK(std::fflush(file_) == 0, "cannot write " + path_ + ": " + std::strerror(errno)); }

@@ -16,6 +16,12 @@ constexpr int64_t kWindow = 64 << 10;
 
 }  // namespace
 
+uint64_t little_endian(const uint8_t* bytes, int count) {
+  uint64_t value = 0;
+  for (int i = count; i-- > 0;) value = value << 8 | bytes[i];
+  return value;
+}
+
 FileBytes::FileBytes(std::string path) : path_(std::move(path)) {
   // Without O_NONBLOCK a named pipe would wait for a writer that never comes.
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);

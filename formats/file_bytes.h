@@ -9,6 +9,9 @@
 
 namespace coss {
 
+// The unsigned number in the first `count` bytes, of 1 to 8, the lowest first.
+uint64_t little_endian(const uint8_t* bytes, int count);
+
 class FileBytes {
  public:
   // Error unless `path` is a readable regular file.

@@ -29,8 +29,7 @@ class OneRun : public StorageReader {
 
 int64_t header_length(const FileBytes& file) {
   const std::vector<uint8_t> bytes = file.head(8);
-  uint64_t length = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) length |= uint64_t(bytes[i]) << (8 * i);
+  const uint64_t length = little_endian(bytes.data(), int(bytes.size()));
   COSS_CHECK(bytes.size() == 8 && length <= uint64_t(kLongestHeader) && int64_t(length) <= file.size() - 8,
              file.path() + " is not a complete safetensors file: its header is said to have " + std::to_string(length) +
                  " bytes, the file has " + std::to_string(file.size()));

@@ -36,12 +36,6 @@ bool read_over(zip_file_t* file, int64_t bytes) {
   return true;
 }
 
-uint64_t little(const uint8_t* bytes, int count) {
-  uint64_t value = 0;
-  for (int i = count; i-- > 0;) value = value << 8 | bytes[i];
-  return value;
-}
-
 }  // namespace
 
 ZipArchive::ZipArchive(std::shared_ptr<const FileBytes> file) : file_(std::move(file)) {
@@ -71,17 +65,18 @@ std::vector<int64_t> ZipArchive::find_headers() const {
   if (file_->size() < kEndBytes || file_->size() > INT32_MAX) return {};
   uint8_t end[kEndBytes];
   file_->read(file_->size() - kEndBytes, end, kEndBytes);
-  const int64_t count = int64_t(little(end + 10, 2)), bytes = int64_t(little(end + 12, 4));
-  const int64_t begin = int64_t(little(end + 16, 4));
-  if (little(end, 4) != kEndMark || count != entries() || begin + bytes > file_->size() - kEndBytes) return {};
+  const int64_t count = int64_t(little_endian(end + 10, 2)), bytes = int64_t(little_endian(end + 12, 4));
+  const int64_t begin = int64_t(little_endian(end + 16, 4));
+  if (little_endian(end, 4) != kEndMark || count != entries() || begin + bytes > file_->size() - kEndBytes) return {};
   std::vector<uint8_t> directory(static_cast<size_t>(bytes));
   file_->read(begin, directory.data(), bytes);
   std::vector<int64_t> headers;
   for (int64_t at = 0; int64_t(headers.size()) < count;) {
     const uint8_t* record = directory.data() + at;
-    if (bytes - at < kRecordBytes || little(record, 4) != kRecordMark) return {};
-    headers.push_back(int64_t(little(record + 42, 4)));
-    at += kRecordBytes + int64_t(little(record + 28, 2) + little(record + 30, 2) + little(record + 32, 2));
+    if (bytes - at < kRecordBytes || little_endian(record, 4) != kRecordMark) return {};
+    headers.push_back(int64_t(little_endian(record + 42, 4)));
+    at += kRecordBytes +
+          int64_t(little_endian(record + 28, 2) + little_endian(record + 30, 2) + little_endian(record + 32, 2));
   }
   return headers;
 }
@@ -116,8 +111,9 @@ ZipEntry ZipArchive::entry(int64_t index) const {
   if (at > file_->size() - kHeaderBytes) return found;
   uint8_t header[kHeaderBytes];
   file_->read(at, header, kHeaderBytes);
-  const int64_t begin = at + kHeaderBytes + int64_t(little(header + 26, 2) + little(header + 28, 2));
-  if (little(header, 4) != kHeaderMark || begin > file_->size() || found.bytes > file_->size() - begin) return found;
+  const int64_t begin = at + kHeaderBytes + int64_t(little_endian(header + 26, 2) + little_endian(header + 28, 2));
+  if (little_endian(header, 4) != kHeaderMark || begin > file_->size() || found.bytes > file_->size() - begin)
+    return found;
   found.begin = begin;
   found.checksum = facts.crc;
   return found;

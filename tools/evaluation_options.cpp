@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "engine/print.h"
+#include "engine/text.h"
 #include "formats/layouts.h"
 
 namespace coss {
@@ -50,9 +50,8 @@ void add_from(CLI::App& command, std::string& from) {
 CLI::Option* add_split(CLI::App& command, DataSource& data) {
   const CLI::Validator share(
       [](const std::string& text) -> std::string {
-        double value = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool good = error == std::errc() && end == text.data() + text.size() && value > 0 && value < 1;
+        const std::optional<double> value = number_of(text);
+        const bool good = value && *value > 0 && *value < 1;
         return good ? "" : fmt::format("'{}' is no share of the images: give a number above 0 and below 1", text);
       },
       "");

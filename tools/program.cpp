@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -48,9 +47,8 @@ void add_common(CLI::App& command, CommonOptions& options) {
 
 CLI::Validator within(const Bounds& bounds) {
   return {[bounds](const std::string& text) -> std::string {
-            double value = 0;
-            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-            const bool good = error == std::errc() && end == text.data() + text.size() && bounds.hold(value);
+            const std::optional<double> value = number_of(text);
+            const bool good = value && bounds.hold(*value);
             return good ? "" : fmt::format("{} is not {}", text, bounds.str());
           },
           ""};
